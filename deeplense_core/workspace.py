@@ -1,0 +1,54 @@
+"""Where things are kept: one folder that holds data sets, runs and uploads."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+from deeplense_core.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout: assets and shipped models lie below it."""
+
+
+def home() -> Path:
+    """The workspace folder: ``$DEEPLENSE_HOME``, else ``./workspace``. Created when missing."""
+    path = Path(os.environ.get("DEEPLENSE_HOME") or "workspace").expanduser().absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise UserError(
+            f"The workspace {str(path)!r} cannot be created: {err.strerror}. "
+            "Set DEEPLENSE_HOME to a folder you can write to."
+        ) from err
+    return path
+
+
+def datasets_dir() -> Path:
+    """Folder of data sets, one sub-folder each."""
+    return _below("datasets")
+
+
+def runs_dir() -> Path:
+    """Folder of runs, one sub-folder each."""
+    return _below("runs")
+
+
+def shipped_models_dir() -> Path:
+    """Folder of the trained models that come with the project."""
+    return ROOT / "assets" / "models"
+
+
+def _below(name: str) -> Path:
+    path = home() / name
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def safe_name(text: str, fallback: str = "unnamed") -> str:
+    """A folder name made from any text: ASCII letters, digits, dot, dash; at most 60 characters."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^A-Za-z0-9.-]+", "-", plain).strip(".-")[:60].strip(".-")
+    return plain or fallback
