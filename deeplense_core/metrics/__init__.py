@@ -1,0 +1,67 @@
+"""Metrics of the field with honest intervals: pure functions of numpy and scipy, equal to scikit-learn's."""
+
+from deeplense_core.metrics.bootstrap import find_metrics, pr_band, roc_band
+from deeplense_core.metrics.calibration import (
+    ECE_BINS,
+    apply_temperature,
+    ece,
+    fit_temperature,
+    reliability,
+    softmax,
+)
+from deeplense_core.metrics.classification import (
+    LOWER_IS_BETTER,
+    accuracy,
+    auc_macro,
+    baseline_rows,
+    brier,
+    classification_metrics,
+    confusion,
+    f1_macro,
+    log_loss,
+    metric_names,
+    paired_difference,
+)
+from deeplense_core.metrics.curves import (
+    auc_binary,
+    average_precision,
+    operating_point,
+    pr_curve,
+    recovery,
+    roc_curve,
+    threshold_table,
+    tpr_at,
+    wilson,
+)
+
+__all__ = [
+    "ECE_BINS",
+    "LOWER_IS_BETTER",
+    "accuracy",
+    "apply_temperature",
+    "auc_binary",
+    "auc_macro",
+    "average_precision",
+    "baseline_rows",
+    "brier",
+    "classification_metrics",
+    "confusion",
+    "ece",
+    "f1_macro",
+    "find_metrics",
+    "fit_temperature",
+    "log_loss",
+    "metric_names",
+    "operating_point",
+    "paired_difference",
+    "pr_band",
+    "pr_curve",
+    "recovery",
+    "reliability",
+    "roc_band",
+    "roc_curve",
+    "softmax",
+    "threshold_table",
+    "tpr_at",
+    "wilson",
+]
