@@ -1,6 +1,6 @@
 """Metrics of the field with honest intervals: pure functions of numpy and scipy, equal to scikit-learn's."""
 
-from deeplense_core.metrics.bootstrap import find_metrics, pr_band, roc_band
+from deeplense_core.metrics.bootstrap import find_metrics, pr_band, precision_metric, roc_band
 from deeplense_core.metrics.calibration import (
     ECE_BINS,
     apply_temperature,
@@ -9,6 +9,7 @@ from deeplense_core.metrics.calibration import (
     reliability,
     softmax,
 )
+from deeplense_core.metrics.class_curves import ClassCurves, class_curves
 from deeplense_core.metrics.classification import (
     LOWER_IS_BETTER,
     accuracy,
@@ -35,6 +36,7 @@ from deeplense_core.metrics.curves import (
 )
 
 __all__ = [
+    "ClassCurves",
     "ECE_BINS",
     "LOWER_IS_BETTER",
     "accuracy",
@@ -44,6 +46,7 @@ __all__ = [
     "average_precision",
     "baseline_rows",
     "brier",
+    "class_curves",
     "classification_metrics",
     "confusion",
     "ece",
@@ -56,6 +59,7 @@ __all__ = [
     "paired_difference",
     "pr_band",
     "pr_curve",
+    "precision_metric",
     "recovery",
     "reliability",
     "roc_band",

@@ -98,6 +98,22 @@ def _weighted_counts(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarr
     return counts
 
 
+def _average_precision(hits: np.ndarray, false: np.ndarray) -> np.ndarray:
+    """Average precision (b,) from true and false positives (g, b)."""
+    gained = np.diff(hits, axis=0, prepend=0)
+    return (gained * hits / np.maximum(hits + false, 1)).sum(axis=0) / hits[-1]
+
+
+def precision_metric(labels01: ArrayLike, scores: ArrayLike, n_boot: int = 1000, seed: int = 0) -> dict:
+    """Average precision as {"value", "low", "high"}."""
+    truth, score = checks.binary(labels01, scores)
+    counts = _weighted_counts(truth, score)
+    trials = {"auprc": int(min(truth.sum(), (~truth).sum()))}
+    return summarise(
+        lambda weights: {"auprc": _average_precision(*counts(weights))}, truth, n_boot, seed, trials
+    )["auprc"]
+
+
 def find_metrics(
     labels01: ArrayLike, scores: ArrayLike, n_boot: int = 1000, seed: int = 0
 ) -> dict[str, dict]:
@@ -111,11 +127,9 @@ def find_metrics(
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
         hits, false = counts(weights)
-        gained = np.diff(hits, axis=0, prepend=0)
-        precision = hits / np.maximum(hits + false, 1)
         return {
             "auroc": auc(weights),
-            "auprc": (gained * precision).sum(axis=0) / hits[-1],
+            "auprc": _average_precision(hits, false),
             "tpr0": np.where(false <= 0, hits, 0).max(axis=0) / hits[-1],
             "tpr10": np.where(false <= 9, hits, 0).max(axis=0) / hits[-1],
         }
