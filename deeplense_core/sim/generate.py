@@ -1,0 +1,153 @@
+"""From a recipe's name to a batch of labelled images."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+import pkgutil
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deeplense_core.errors import UserError
+from deeplense_core.sim import recipes
+from deeplense_core.sim.render import picture_function
+from deeplense_core.sim.scene import RECIPES, Draws, Recipe, Scene
+from deeplense_core.spec import make_config
+
+log = logging.getLogger(__name__)
+
+for _module in pkgutil.iter_modules(recipes.__path__):
+    importlib.import_module(f"{recipes.__name__}.{_module.name}")
+
+CHUNK = {"cpu": 16, "cuda": 256}
+"""Images rendered at once: the working set stays in the cache of a CPU, and fills a GPU."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Labelled images and everything that was drawn to make them."""
+
+    images: Tensor
+    """float32 (n, c, h, w) on the device asked for."""
+    labels: Tensor
+    """int64 (n,): indices into the recipe's classes."""
+    truth: dict[str, Tensor]
+    """Every drawn parameter, (n,) each."""
+
+
+def recipe(name: str, as_published: bool = False, settings: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe ``name`` with its settings checked and filled in."""
+    entry = RECIPES[name]
+    return entry.build(make_config(entry.config, settings or {}), as_published)
+
+
+def recipe_info(name: str) -> dict[str, Any]:
+    """What a recipe makes and how it differs from what was published; simulates nothing."""
+    entry, made = RECIPES[name], recipe(name)
+    return {
+        "name": name, "classes": made.classes, "shape": (len(made.bands), made.optics.n_pix, made.optics.n_pix),
+        "pixel_scale_arcsec": made.optics.pixel_scale_arcsec, "bands": made.bands, "unit": made.unit,
+        "text": made.text, "differences": list(made.differences), "source": entry.about["source"],
+    }
+
+
+@torch.no_grad()
+def simulate(
+    name: str, count: int, *, seed: int = 0, stream: int = 0, as_published: bool = False,
+    settings: Mapping[str, Any] | None = None, labels: Tensor | None = None, device: str | torch.device = "cpu",
+    compiled: bool = False, mass_fraction_scale: float = 1.0, matched: bool = False, noise: bool = True,
+) -> Batch:
+    """Makes ``count`` labelled images.
+
+    The same arguments give the same bytes on the same device. Scenes and noise are the same numbers on every
+    device, eager or compiled; images may then differ in the last bits, and rarely by one count.
+
+    Args:
+        name: A recipe of ``RECIPES``.
+        count: Number of images.
+        seed, stream: Choose the random numbers; streams of one seed are independent batches.
+        as_published: Reproduce the published set, quirks included, instead of the corrected recipe.
+        settings: Knobs of the recipe's config.
+        labels: Classes wanted, int64 (count,); None draws balanced ones.
+        device: Where to compute and where the images stay.
+        compiled: Use the fused, compiled function: minutes of images a second, after some seconds to compile.
+        mass_fraction_scale: Factor on the mass of the substructure.
+        matched: Consecutive images, as many as there are classes, share lens and source and differ in class.
+        noise: False gives expected counts.
+
+    Raises:
+        UserError: on an unknown recipe or setting, or labels that do not fit.
+    """
+    made = recipe(name, as_published, settings)
+    if count < 1:
+        raise UserError(f"count = {count} images cannot be simulated: ask for at least 1.")
+    draws = Draws(_seed(name, seed, stream), count, share=len(made.classes) if matched else 1)
+    keys = draws.keys()
+    drawn = draws.labels(len(made.classes))
+    labels = drawn if labels is None else _check_labels(labels, count, made.classes)
+    scene = made.draw(draws, labels, mass_fraction_scale)
+    images, low, high = _render(made, scene, keys, torch.device(device), compiled, noise)
+    truth = _truth(scene) | {"image_min": low, "image_max": high}
+    return Batch(images[:, None], labels.to(device), {k: v.to(device) for k, v in truth.items()})
+
+
+def _seed(name: str, seed: int, stream: int) -> int:
+    digest = hashlib.blake2b(f"{name}:{seed}:{stream}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _check_labels(labels: Tensor, count: int, classes: tuple[str, ...]) -> Tensor:
+    labels = labels.to("cpu", torch.int64)
+    if labels.shape != (count,) or labels.min() < 0 or labels.max() >= len(classes):
+        raise UserError(f"labels must be {count} numbers from 0 to {len(classes) - 1} ({', '.join(classes)}); "
+                        f"got shape {tuple(labels.shape)}.")
+    return labels
+
+
+def _truth(scene: Scene) -> dict[str, Tensor]:
+    masses = scene.mass_theta_E_sq
+    heaviest = masses.argmax(1, keepdim=True)
+    truth = {name: value for name, value in scene.tensors().items() if value.ndim == 1}
+    truth["mass_number"] = (masses > 0).sum(1)
+    truth["mass_fraction"] = masses.sum(1) / scene.theta_E**2
+    truth["heaviest_theta_E"] = masses.gather(1, heaviest).sqrt()[:, 0]
+    truth["heaviest_x"] = scene.mass_x.gather(1, heaviest)[:, 0]
+    truth["heaviest_y"] = scene.mass_y.gather(1, heaviest)[:, 0]
+    return truth | dict(scene.extra)
+
+
+def _render(
+    made: Recipe, scene: Scene, keys: Tensor, device: torch.device, compiled: bool, noisy: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Renders images in chunks of those that have equally many point masses."""
+    compiled = compiled and can_compile(device.type)
+    count, n_pix, chunk = len(keys), made.optics.n_pix, CHUNK.get(device.type, 64)
+    images = torch.empty(count, n_pix, n_pix, device=device)
+    low, high = torch.empty(count, device=device), torch.empty(count, device=device)
+    picture = picture_function(made.optics, made.detector, noisy, compiled)
+    numbers = (scene.mass_theta_E_sq > 0).sum(1)
+    for number in numbers.unique().tolist():
+        for rows in (numbers == number).nonzero()[:, 0].split(chunk):
+            # The compiled function knows one size only: the last chunk repeats its first image.
+            padded = rows.new_full((chunk,), int(rows[0])) if compiled else rows
+            padded[: len(rows)] = rows
+            part = scene.mapped(lambda v, at=padded, k=number: (v[at] if v.ndim == 1 else v[at, :k]).to(device))
+            made_images, made_low, made_high = picture(part.tensors(), keys[padded].to(device))
+            images[rows], low[rows], high[rows] = (v[: len(rows)] for v in (made_images, made_low, made_high))
+    return images, low, high
+
+
+@cache
+def can_compile(device_type: str) -> bool:
+    """Whether fused code can be built; says once why not."""
+    if device_type == "cpu" and not any(shutil.which(name) for name in ("g++", "c++", "clang++")):
+        log.warning("No C++ compiler was found: simulation runs eagerly, several times slower. Install g++.")
+        return False
+    return True

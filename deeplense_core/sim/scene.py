@@ -1,0 +1,140 @@
+"""What is in front of the camera, and the camera: the data that a recipe draws and the renderer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from torch import Tensor
+
+from deeplense_core.registry import Registry
+
+RECIPES = Registry("recipe")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A batch of n lens systems. Lengths in arcsec, angles in radians, every tensor on one device."""
+
+    theta_E: Tensor
+    """Einstein radius of the halo, (n,)."""
+    q: Tensor
+    """Axis ratio of the halo."""
+    phi: Tensor
+    """Position angle of the halo's major axis."""
+    gamma1: Tensor
+    gamma2: Tensor
+    source_x: Tensor
+    source_y: Tensor
+    source_R_e: Tensor
+    source_n: Tensor
+    source_q: Tensor
+    source_phi: Tensor
+    source_amplitude: Tensor
+    """Surface brightness at R_e, in counts per second and pixel."""
+    exposure_s: Tensor
+    mass_x: Tensor
+    """Positions of the point masses, (n, k)."""
+    mass_y: Tensor
+    mass_theta_E_sq: Tensor
+    """Squared Einstein radii of the point masses in arcsec^2, (n, k); 0 where an image has fewer than k."""
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further drawn numbers for the catalogue, (n,) each."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor the renderer reads, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Scene:
+        """The scene with ``change`` applied to every tensor, those of ``extra`` left out."""
+        return replace(self, extra={}, **{name: change(value) for name, value in self.tensors().items()})
+
+
+@dataclass(frozen=True)
+class Optics:
+    """The frame and the point-spread function. Hashable: one compiled function for each."""
+
+    n_pix: int
+    pixel_scale_arcsec: float
+    psf_sigma_arcsec: float
+    psf_truncate_sigma: float = 3.0
+    supersampling: int = 1
+    spherical: bool = False
+    """The halo is a singular isothermal sphere: cheaper than an ellipsoid."""
+    deflection_scale: float = 1.0
+    """Factor on every deflection, for quirks in which it was meant for another source redshift."""
+
+    @property
+    def psf_radius(self) -> int:
+        """Radius of the kernel on the supersampled grid, in its pixels."""
+        sigma = self.psf_sigma_arcsec / self.pixel_scale_arcsec
+        return round(self.psf_truncate_sigma * sigma) * self.supersampling
+
+
+@dataclass(frozen=True)
+class Detector:
+    """How expected brightness becomes the stored counts."""
+
+    kind: str = "counts"
+    """``counts``: Poisson(t (I + sky)) plus Gaussian noise. ``shot_twice``: Model I as published, Poisson noise on
+    an image that carries shot noise already. ``doubled``: Models II and III as published, 2 I and no noise."""
+    sky_rate: float = 0.0
+    """Sky, in counts per second and pixel."""
+    read_noise: float = 0.0
+    """Gaussian noise of the whole exposure, in counts."""
+    background_rms: float = 0.0
+    """Gaussian noise in counts per second and pixel."""
+    min_counts: float = 0.0
+    """Smallest expected count in any pixel; at 10 and above the noise is cheaper to draw."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way of making labelled images: facts, optics, detector and how to draw a scene."""
+
+    classes: tuple[str, ...]
+    optics: Optics
+    detector: Detector
+    draw: Callable[[Draws, Tensor, float], Scene]
+    """``draw(draws, labels (n,), mass_fraction_scale) -> Scene``."""
+    text: str
+    differences: tuple[str, ...]
+    bands: tuple[str, ...] = ("gray",)
+    unit: str = "counts, scaled to [0, 1] by the image's own minimum and maximum"
+
+
+class Draws:
+    """Random numbers for one batch, always drawn on the CPU so that every device sees the same scenes.
+
+    Args:
+        seed: A 64-bit number.
+        count: Images in the batch.
+        share: How many consecutive images share what is drawn with :meth:`uniform` (3 for matched triplets).
+    """
+
+    def __init__(self, seed: int, count: int, share: int = 1):
+        self.count, self.share = count, share
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        """Uniform numbers in [low, high), (count,), equal within images that share."""
+        groups = -(-self.count // self.share)
+        u = torch.rand(groups, generator=self._generator, dtype=torch.float64)
+        return (low + (high - low) * u).repeat_interleave(self.share)[: self.count].float()
+
+    def own(self, low: float, high: float, *shape: int) -> Tensor:
+        """Uniform numbers in [low, high), (count, *shape), for every image its own."""
+        u = torch.rand(self.count, *shape, generator=self._generator, dtype=torch.float64)
+        return (low + (high - low) * u).float()
+
+    def labels(self, n_classes: int) -> Tensor:
+        """Balanced classes, int64 (count,): in order within those that share, else in random order."""
+        labels = torch.arange(self.count) % n_classes
+        if self.share > 1:
+            return labels
+        return labels[torch.randperm(self.count, generator=self._generator)]
+
+    def keys(self) -> Tensor:
+        """Noise keys, int32 (count, 2)."""
+        return torch.randint(-2**31, 2**31, (self.count, 2), generator=self._generator).to(torch.int32)
