@@ -1,0 +1,67 @@
+"""Every figure of the project, in one look. Plotly for pages and reports, ECharts options for live curves.
+
+In Streamlit draw with ``st.plotly_chart(figure, theme=None)``: its own theme would replace this one.
+"""
+
+from deeplense_core.plots.classes import (
+    METRIC_DISPLAY,
+    class_bars,
+    compare_figure,
+    confusion_figure,
+    metric_label,
+    score_figure,
+    training_figure,
+)
+from deeplense_core.plots.curves import (
+    pr_figure,
+    recovery_figure,
+    reliability_figure,
+    roc_figure,
+    threshold_figure,
+)
+from deeplense_core.plots.decimate import CURVE_POINTS, decimate
+from deeplense_core.plots.live import live_options
+from deeplense_core.plots.theme import (
+    CLASS_COLORS,
+    CLASS_DASHES,
+    CLASS_DISPLAY,
+    CLASS_MARKERS,
+    PLATE,
+    TOKENS,
+    ClassStyle,
+    canonical,
+    class_style,
+    empty_figure,
+    finding,
+    tokens,
+)
+
+__all__ = [
+    "CLASS_COLORS",
+    "CLASS_DASHES",
+    "CLASS_DISPLAY",
+    "CLASS_MARKERS",
+    "CURVE_POINTS",
+    "METRIC_DISPLAY",
+    "PLATE",
+    "TOKENS",
+    "ClassStyle",
+    "canonical",
+    "class_bars",
+    "class_style",
+    "compare_figure",
+    "confusion_figure",
+    "decimate",
+    "empty_figure",
+    "finding",
+    "live_options",
+    "metric_label",
+    "pr_figure",
+    "recovery_figure",
+    "reliability_figure",
+    "roc_figure",
+    "score_figure",
+    "threshold_figure",
+    "tokens",
+    "training_figure",
+]

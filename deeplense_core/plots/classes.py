@@ -1,0 +1,304 @@
+"""Figures of classes and runs: confusion, class counts, score histograms, runs side by side, training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+from plotly.colors import sample_colorscale, unlabel_rgb
+from plotly.subplots import make_subplots
+
+from deeplense_core.metrics import LOWER_IS_BETTER
+from deeplense_core.plots import theme as look
+from deeplense_core.plots.live import aligned
+
+METRIC_DISPLAY = {
+    "auc_macro": "AUC",
+    "accuracy": "Accuracy",
+    "f1_macro": "F1",
+    "ece": "ECE",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "tpr0": "TPR0",
+    "tpr10": "TPR10",
+}
+
+
+def metric_label(name: str) -> str:
+    """A metric's name as shown: ``auc_macro`` is AUC, ``auc_vort`` is AUC of vortex (axion)."""
+    if name in METRIC_DISPLAY:
+        return METRIC_DISPLAY[name]
+    if name.startswith("auc_"):
+        return f"AUC of {look.class_style(name.removeprefix('auc_')).label}"
+    return look.text(name)
+
+
+def _ink_on(share: float) -> str:
+    """Dark or light text, whichever reads better on viridis at this share."""
+    red, green, blue = unlabel_rgb(sample_colorscale("Viridis", [share])[0])
+    return "#07090D" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "#FFFFFF"
+
+
+def _worst_confusion(matrix: np.ndarray, shares: np.ndarray, labels: Sequence[str]) -> str:
+    off = np.where(np.eye(len(matrix), dtype=bool), -1.0, shares)
+    true, taken = np.unravel_index(off.argmax(), off.shape)
+    if matrix[true, taken] == 0:
+        return "no image confused"
+    return f"most confused: {labels[true]} taken for {labels[taken]} ({100 * shares[true, taken]:.1f} %)"
+
+
+def confusion_figure(counts: ArrayLike, classes: Sequence[str], *, theme: str = "light") -> go.Figure:
+    """Counts and row shares; a click on a cell gives its ``customdata``: [true, predicted, count].
+
+    Args:
+        counts: (k, k), row = true, column = predicted.
+        classes: k names, as they stand in the data set.
+        theme: "light" or "dark".
+    """
+    matrix = np.asarray(counts)
+    k = len(classes)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    labels = [look.class_style(name, i).label for i, name in enumerate(classes)]
+    accuracy = np.trace(matrix) / max(matrix.sum(), 1)
+    fig = look.figure(
+        theme,
+        f"Accuracy {look.number(accuracy)}, {_worst_confusion(matrix, shares, labels)}",
+        f"{matrix.sum():,} images; shares of each true class; click a cell for its images",
+    )
+    fig.add_heatmap(
+        z=100 * shares,
+        x=labels,
+        y=labels,
+        zmin=0,
+        zmax=100,
+        colorscale="Viridis",
+        xgap=3,
+        ygap=3,
+        hoverinfo="skip",
+        colorbar={
+            "title": {"text": "% of row"},
+            "thickness": 12,
+            "outlinewidth": 0,
+            "tickvals": [0, 50, 100],
+        },
+    )
+    cells = [(i, j) for i in range(k) for j in range(k)]
+    accent = look.tokens(theme)["accent"]
+    # Plotly selects points of scatters only, so an invisible square lies on every cell.
+    fig.add_scatter(
+        x=[labels[j] for _, j in cells],
+        y=[labels[i] for i, _ in cells],
+        customdata=[[classes[i], classes[j], int(matrix[i, j])] for i, j in cells],
+        text=[f"<b>{matrix[i, j]:,}</b><br>{100 * shares[i, j]:.1f} %" for i, j in cells],
+        mode="markers+text",
+        textfont={"size": 14, "color": [_ink_on(shares[i, j]) for i, j in cells]},
+        marker={"symbol": "square", "size": max(24, 210 // k), "color": accent, "opacity": 0},
+        selected={"marker": {"opacity": 1, "color": accent}, "textfont": {"color": "#07090D"}},
+        unselected={"marker": {"opacity": 0}},
+        hovertemplate="true %{y}<br>predicted %{x}<br>%{customdata[2]:,} images<extra></extra>",
+        showlegend=False,
+    )
+    fig.update_xaxes(title_text="Predicted", showgrid=False, showline=False, ticks="", categoryarray=labels)
+    fig.update_yaxes(
+        title_text="True",
+        showgrid=False,
+        showline=False,
+        ticks="",
+        autorange="reversed",
+        categoryarray=labels,
+    )
+    fig.update_layout(clickmode="event+select", dragmode=False)
+    return fig
+
+
+def class_bars(counts: Mapping[str, Mapping[str, int]], *, theme: str = "light") -> go.Figure:
+    """Images of each class, stacked by split.
+
+    Args:
+        counts: split -> class -> images.
+        theme: "light" or "dark".
+    """
+    classes = list(dict.fromkeys(name for split in counts.values() for name in split))
+    totals = {name: sum(split.get(name, 0) for split in counts.values()) for name in classes}
+    most, least = max(totals.values(), default=0), min(totals.values(), default=0)
+    if least == 0:
+        balance = f"no image of {', '.join(look.class_style(n).label for n, c in totals.items() if not c)}"
+    elif most <= 1.05 * least:
+        balance = "classes balanced"
+    else:
+        balance = f"largest class {most / least:.1f} times the smallest"
+    fig = look.figure(theme, f"{sum(totals.values()):,} images, {balance}", height=320)
+    styles = [look.class_style(name, i) for i, name in enumerate(classes)]
+    for index, (split, inside) in enumerate(counts.items()):
+        fig.add_bar(
+            x=[s.label for s in styles],
+            y=[inside.get(name, 0) for name in classes],
+            name=look.text(split),
+            marker={
+                "color": [s.color for s in styles],
+                "pattern": {"shape": ["", "/", ".", "x"][index % 4], "fgcolor": look.PLATE, "fgopacity": 0.6},
+                "line": {"color": look.tokens(theme)["background"], "width": 1},
+            },
+            hovertemplate="%{x}, " + look.text(split) + ": %{y:,} images<extra></extra>",
+        )
+    fig.update_layout(barmode="stack", bargap=0.4)
+    fig.update_yaxes(title_text="Images")
+    return fig
+
+
+def score_figure(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    classes: Sequence[str],
+    *,
+    of: str,
+    theme: str = "light",
+    bins: int = 40,
+) -> go.Figure:
+    """Histogram of one class's score, a line for each true class.
+
+    Args:
+        labels: (n,) class numbers.
+        scores: (n,) probability of class ``of``.
+        classes: k names.
+        of: the class scored.
+        theme: "light" or "dark".
+        bins: equal-width bins on 0 to 1.
+    """
+    truth, score = np.asarray(labels), np.asarray(scores)
+    label = look.class_style(of, list(classes).index(of)).label
+    is_class = truth == list(classes).index(of)
+    parts = [(label, is_class), ("the rest", ~is_class)]
+    medians = ", ".join(f"{np.median(score[m]):.3f} for {name}" for name, m in parts if m.any())
+    fig = look.figure(theme, f"Median score {medians}", f"score of {label}", height=360)
+    edges = np.linspace(0, 1, bins + 1)
+    for index, name in enumerate(classes):
+        style = look.class_style(name, index)
+        counts, _ = np.histogram(score[truth == index], edges)
+        fig.add_scatter(
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=counts,
+            name=style.label,
+            mode="lines+markers",
+            line={"shape": "hvh", "color": style.color, "dash": style.dash, "width": 2},
+            marker={"symbol": style.marker, "size": 7, "maxdisplayed": 10},
+            hovertemplate=f"{style.label}: %{{y:,}} images near %{{x:.3f}}<extra></extra>",
+        )
+    fig.update_xaxes(title_text=f"Probability of {label}", range=[-0.01, 1.01])
+    fig.update_yaxes(title_text="Images")
+    return fig
+
+
+def _comparison_title(rows: Mapping[str, Mapping], metric: str) -> tuple[str, str]:
+    """The leader's finding, and whose intervals overlap with it."""
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    known = {name: m for name, m in rows.items() if m["value"] is not None}
+    if not known:
+        return look.text(next(iter(rows.values()))["undefined"]), ""
+    best = max(known, key=lambda name: sign * known[name]["value"])
+    title = f"{look.text(best)} leads: {look.finding(metric_label(metric), known[best])}"
+    others = [n for n, m in known.items() if n != best and m["low"] is not None]
+    lead = known[best]
+    if lead["low"] is None or not others:
+        return title, ""
+    near = [n for n in others if known[n]["high"] >= lead["low"] and known[n]["low"] <= lead["high"]]
+    return (
+        title,
+        f"intervals overlap with {', '.join(map(look.text, near))}"
+        if near
+        else "no other interval reaches it",
+    )
+
+
+def compare_figure(rows: Mapping[str, Mapping], *, metric: str, theme: str = "light") -> go.Figure:
+    """One metric of several runs, each a point with its interval, the best on top.
+
+    Args:
+        rows: run or baseline -> {"value", "low", "high"}, all on the same data.
+        metric: its name in the contract.
+        theme: "light" or "dark".
+    """
+    t = look.tokens(theme)
+    if not rows:
+        return look.empty_figure(theme, "No run to compare yet")
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    known = sorted(
+        (n for n, m in rows.items() if m["value"] is not None), key=lambda n: sign * rows[n]["value"]
+    )
+    fig = look.figure(theme, *_comparison_title(rows, metric), height=150 + 36 * max(len(known), 2))
+    values = [rows[n]["value"] for n in known]
+    lows = [rows[n]["low"] if rows[n]["low"] is not None else rows[n]["value"] for n in known]
+    highs = [rows[n]["high"] if rows[n]["high"] is not None else rows[n]["value"] for n in known]
+    best = [n == known[-1] for n in known]
+    fig.add_scatter(
+        x=values,
+        y=[look.text(n) for n in known],
+        error_x={
+            "array": np.subtract(highs, values),
+            "arrayminus": np.subtract(values, lows),
+            "symmetric": False,
+            "thickness": 2,
+            "color": t["muted"],
+        },
+        customdata=list(zip(lows, highs, strict=True)),
+        mode="markers",
+        marker={
+            "size": 11,
+            "symbol": ["diamond" if b else "circle" for b in best],
+            "color": [t["accent"] if b else t["text"] for b in best],
+        },
+        hovertemplate="%{y}: %{x:.4f}<br>95 % %{customdata[0]:.4f} to %{customdata[1]:.4f}<extra></extra>",
+        showlegend=False,
+    )
+    better = "lower is better" if sign < 0 else "higher is better"
+    fig.update_xaxes(title_text=f"{metric_label(metric)} ({better})")
+    fig.update_yaxes(showgrid=False, ticks="", type="category", range=[-0.6, max(len(known), 1) - 0.4])
+    return fig
+
+
+def training_figure(rows: Sequence[Mapping], *, theme: str = "light") -> go.Figure:
+    """Loss and validation scores of a finished run, for reports; the live page uses ``live_options``.
+
+    Args:
+        rows: lines of ``metrics.jsonl``: "train" with step and loss, "val" with loss, auc_macro, accuracy.
+        theme: "light" or "dark".
+    """
+    train, val = aligned(rows)
+    scored = [row for row in val if row.get("auc_macro") is not None]
+    if not train and not val:
+        return look.empty_figure(theme, "No training step is recorded yet")
+    title = (
+        f"Loss {look.number(train[-1]['loss'])} after {train[-1]['x']:,} steps" if train else "Validated only"
+    )
+    if scored:
+        best = max(scored, key=lambda row: row["auc_macro"])
+        title = f"Best validation AUC {look.number(best['auc_macro'], 4)} at step {best['x']:,}"
+    fig = make_subplots(rows=1, cols=2, horizontal_spacing=0.12)
+    fig.update_layout(template=f"deeplense_{theme}", height=380)
+    look.set_title(fig, title, f"{len(train):,} logged steps, {len(val):,} validations")
+    lines = (
+        (1, train, "loss", "training loss", "other"),
+        (1, val, "loss", "validation loss", "main"),
+        (2, val, "accuracy", "validation accuracy", "other"),
+        (2, val, "auc_macro", "validation AUC", "main"),
+    )
+    for column, source, key, name, style_of in lines:
+        points = [(row["x"], row[key]) for row in source if row.get(key) is not None]
+        if not points:
+            continue
+        style = look.series_style(style_of, theme)
+        x, y = zip(*points, strict=True)
+        fig.add_scatter(
+            x=x, y=y, name=name, mode="lines+markers",
+            line={"color": style.color, "width": 2, "dash": style.dash},
+            marker={"symbol": style.marker, "size": 7, "maxdisplayed": 12},
+            hovertemplate=f"{name} %{{y:.4f}} at step %{{x:,}}<extra></extra>", row=1, col=column,
+        )  # fmt: skip
+    fig.update_xaxes(title_text="Step")
+    fig.update_yaxes(title_text="Loss", row=1, col=1)
+    fig.update_yaxes(title_text="Score", row=1, col=2)
+    return fig
