@@ -1,0 +1,30 @@
+"""The dashboard's site map: page settings and navigation, nothing else. Run with ``streamlit run app.py``."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from pages.ui.warmup import warm_up
+
+PAGES = {
+    "overview": ("Overview", ":material/home:"),
+    "simulate": ("Simulate", ":material/tune:"),
+    "data": ("Data", ":material/photo_library:"),
+    "analyse": ("Analyse", ":material/search:"),
+    "train": ("Train", ":material/model_training:"),
+    "runs": ("Runs", ":material/list:"),
+    "evaluate": ("Evaluate", ":material/show_chart:"),
+}
+
+st.set_page_config(page_title="DeepLense", page_icon=":material/lens_blur:", layout="wide")
+folder = Path(__file__).parent / "pages"
+current = st.navigation(
+    [
+        st.Page(folder / f"{name}.py", title=title, icon=icon, default=name == "overview")
+        for name, (title, icon) in PAGES.items()
+        if (folder / f"{name}.py").exists()
+    ],
+    position="top",
+)
+current.run()
+warm_up()

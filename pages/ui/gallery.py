@@ -1,0 +1,69 @@
+"""Pictures on pages: thumbnails on the dark plate, with the stretch stated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+
+from deeplense_core.display import to_png, to_rgb
+from deeplense_core.plots.theme import PLATE
+from pages.ui.messages import plain
+
+_PLATE_RGB = tuple(int(PLATE[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def thumbnails(
+    images: np.ndarray,
+    captions: Sequence[str],
+    columns: int = 6,
+    kind: str = "asinh",
+    percentile: float = 99.5,
+    colormap: str = "inferno",
+    alts: Sequence[str] | None = None,
+) -> None:
+    """Images in a grid on the dark plate, each with its caption, and the stretch below.
+
+    Args:
+        images: float32 (n, c, h, w).
+        captions: One a picture, plain text.
+        columns: Pictures in a row.
+        kind, percentile, colormap: See :func:`deeplense_core.display.to_rgb`.
+        alts: Texts for readers who cannot see the picture; the captions where left out.
+    """
+    alts = alts or [f"Image: {caption}" for caption in captions]
+    for first in range(0, len(images), columns):
+        for cell, n in zip(st.columns(columns, gap="small"), range(first, len(images)), strict=False):
+            tile = plate(to_rgb(images[n], kind, percentile, colormap))
+            cell.image(to_png(tile), caption=plain(captions[n]), alt=alts[n], width="stretch")
+    state_stretch(kind, percentile)
+
+
+def contact_sheet(
+    images: np.ndarray,
+    columns: int,
+    alt: str,
+    kind: str = "asinh",
+    percentile: float = 99.5,
+    colormap: str = "inferno",
+) -> None:
+    """Many images (n, c, h, w) as one picture with gaps of the plate's colour; quicker than thumbnails."""
+    tiles = [plate(to_rgb(image, kind, percentile, colormap), 2) for image in images]
+    tiles += [np.full_like(tiles[0], _PLATE_RGB)] * (-len(tiles) % columns)
+    rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
+    st.image(to_png(np.concatenate(rows)), alt=alt, width="stretch")
+
+
+def plate(colours: np.ndarray, border: int = 4) -> np.ndarray:
+    """A picture, uint8 (h, w, 3), with a border of the plate's colour."""
+    h, w, _ = colours.shape
+    framed = np.full((h + 2 * border, w + 2 * border, 3), _PLATE_RGB, np.uint8)
+    framed[border : border + h, border : border + w] = colours
+    return framed
+
+
+def state_stretch(kind: str, percentile: float) -> None:
+    """Says how brightness became colour."""
+    limits = "IRAF zscale" if kind == "zscale" else f"{100 - percentile:g} to {percentile:g} percentile"
+    st.caption(f"{kind} stretch, limits: {limits} of each image by itself")

@@ -1,0 +1,26 @@
+"""How every page begins, and which of the two themes the reader sees."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import streamlit as st
+
+from deeplense_core.plots.theme import class_style
+
+
+def page(title: str, lead: str = "") -> None:
+    """The page's heading and, below it, one quiet sentence."""
+    st.title(title, anchor=False)
+    if lead:
+        st.caption(lead)
+
+
+def theme_name() -> Literal["light", "dark"]:
+    """The theme on screen, as the figures of ``deeplense_core.plots`` take it."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def class_label(name: str) -> str:
+    """The class in words and with its name in the data set: "subhalo (CDM)"; unknown names stay."""
+    return class_style(name).label
