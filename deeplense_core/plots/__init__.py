@@ -1,6 +1,7 @@
 """Every figure of the project, in one look. Plotly for pages and reports, ECharts options for live curves.
 
-In Streamlit draw with ``st.plotly_chart(figure, theme=None)``: its own theme would replace this one.
+In Streamlit draw with ``st.plotly_chart(figure, theme=None, config=PLOTLY_CONFIG)``: its own theme would
+replace this one, and the default bar holds a button that sends the chart to a server.
 """
 
 from deeplense_core.plots.classes import (
@@ -27,6 +28,7 @@ from deeplense_core.plots.theme import (
     CLASS_DISPLAY,
     CLASS_MARKERS,
     PLATE,
+    PLOTLY_CONFIG,
     TOKENS,
     ClassStyle,
     canonical,
@@ -44,6 +46,7 @@ __all__ = [
     "CURVE_POINTS",
     "METRIC_DISPLAY",
     "PLATE",
+    "PLOTLY_CONFIG",
     "TOKENS",
     "ClassStyle",
     "canonical",

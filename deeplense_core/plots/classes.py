@@ -47,16 +47,19 @@ def _worst_confusion(matrix: np.ndarray, shares: np.ndarray, labels: Sequence[st
     off = np.where(np.eye(len(matrix), dtype=bool), -1.0, shares)
     true, taken = np.unravel_index(off.argmax(), off.shape)
     if matrix[true, taken] == 0:
-        return "no image confused"
-    return f"most confused: {labels[true]} taken for {labels[taken]} ({100 * shares[true, taken]:.1f} %)"
+        return "No image confused"
+    return f"Most confused: {labels[true]} taken for {labels[taken]} ({100 * shares[true, taken]:.1f} %)"
 
 
-def confusion_figure(counts: ArrayLike, classes: Sequence[str], *, theme: str = "light") -> go.Figure:
+def confusion_figure(
+    counts: ArrayLike, classes: Sequence[str], *, metric: Mapping | None = None, theme: str = "light"
+) -> go.Figure:
     """Counts and row shares; a click on a cell gives its ``customdata``: [true, predicted, count].
 
     Args:
         counts: (k, k), row = true, column = predicted.
         classes: k names, as they stand in the data set.
+        metric: the "accuracy" metric with its interval; from the counts alone when not given.
         theme: "light" or "dark".
     """
     matrix = np.asarray(counts)
@@ -64,11 +67,8 @@ def confusion_figure(counts: ArrayLike, classes: Sequence[str], *, theme: str = 
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     labels = [look.class_style(name, i).label for i, name in enumerate(classes)]
     accuracy = np.trace(matrix) / max(matrix.sum(), 1)
-    fig = look.figure(
-        theme,
-        f"Accuracy {look.number(accuracy)}, {_worst_confusion(matrix, shares, labels)}",
-        f"{matrix.sum():,} images; shares of each true class; click a cell for its images",
-    )
+    title = look.finding("Accuracy", metric or {"value": accuracy, "low": None, "high": None})
+    fig = look.figure(theme, title, _worst_confusion(matrix, shares, labels))
     fig.add_heatmap(
         z=100 * shares,
         x=labels,
@@ -76,15 +76,10 @@ def confusion_figure(counts: ArrayLike, classes: Sequence[str], *, theme: str = 
         zmin=0,
         zmax=100,
         colorscale="Viridis",
+        showscale=False,  # every cell states its share
         xgap=3,
         ygap=3,
         hoverinfo="skip",
-        colorbar={
-            "title": {"text": "% of row"},
-            "thickness": 12,
-            "outlinewidth": 0,
-            "tickvals": [0, 50, 100],
-        },
     )
     cells = [(i, j) for i in range(k) for j in range(k)]
     accent = look.tokens(theme)["accent"]
@@ -140,12 +135,17 @@ def class_bars(counts: Mapping[str, Mapping[str, int]], *, theme: str = "light")
             name=look.text(split),
             marker={
                 "color": [s.color for s in styles],
-                "pattern": {"shape": ["", "/", ".", "x"][index % 4], "fgcolor": look.PLATE, "fgopacity": 0.6},
+                "pattern": {
+                    "shape": ["", "/", "x", "."][index % 4],
+                    "fillmode": "overlay",
+                    "fgcolor": look.PLATE,
+                    "fgopacity": 0.65,
+                },
                 "line": {"color": look.tokens(theme)["background"], "width": 1},
             },
             hovertemplate="%{x}, " + look.text(split) + ": %{y:,} images<extra></extra>",
         )
-    fig.update_layout(barmode="stack", bargap=0.4)
+    fig.update_layout(barmode="stack", bargap=0.4, legend_traceorder="normal")
     fig.update_yaxes(title_text="Images")
     return fig
 
@@ -174,7 +174,9 @@ def score_figure(
     is_class = truth == list(classes).index(of)
     parts = [(label, is_class), ("the rest", ~is_class)]
     medians = ", ".join(f"{np.median(score[m]):.3f} for {name}" for name, m in parts if m.any())
-    fig = look.figure(theme, f"Median score {medians}", f"score of {label}", height=360)
+    fig = look.figure(
+        theme, f"Median score {medians}", f"{truth.size:,} images, probability given to {label}", height=360
+    )
     edges = np.linspace(0, 1, bins + 1)
     for index, name in enumerate(classes):
         style = look.class_style(name, index)
@@ -200,18 +202,16 @@ def _comparison_title(rows: Mapping[str, Mapping], metric: str) -> tuple[str, st
     if not known:
         return look.text(next(iter(rows.values()))["undefined"]), ""
     best = max(known, key=lambda name: sign * known[name]["value"])
-    title = f"{look.text(best)} leads: {look.finding(metric_label(metric), known[best])}"
     others = [n for n, m in known.items() if n != best and m["low"] is not None]
     lead = known[best]
+    found = look.finding(metric_label(metric), lead)
     if lead["low"] is None or not others:
-        return title, ""
+        return f"{look.text(best)}: {found}", ""
     near = [n for n in others if known[n]["high"] >= lead["low"] and known[n]["low"] <= lead["high"]]
-    return (
-        title,
-        f"intervals overlap with {', '.join(map(look.text, near))}"
-        if near
-        else "no other interval reaches it",
-    )
+    if near:
+        overlap = f"Its interval overlaps with {', '.join(map(look.text, near))}"
+        return f"{look.text(best)} is {'lowest' if sign < 0 else 'highest'}: {found}", overlap
+    return f"{look.text(best)} leads: {found}", "No other interval reaches it"
 
 
 def compare_figure(rows: Mapping[str, Mapping], *, metric: str, theme: str = "light") -> go.Figure:
@@ -247,7 +247,7 @@ def compare_figure(rows: Mapping[str, Mapping], *, metric: str, theme: str = "li
         customdata=list(zip(lows, highs, strict=True)),
         mode="markers",
         marker={
-            "size": 11,
+            "size": 9,
             "symbol": ["diamond" if b else "circle" for b in best],
             "color": [t["accent"] if b else t["text"] for b in best],
         },
@@ -292,12 +292,18 @@ def training_figure(rows: Sequence[Mapping], *, theme: str = "light") -> go.Figu
             continue
         style = look.series_style(style_of, theme)
         x, y = zip(*points, strict=True)
+        many = len(points) > 60  # dashes and markers over a noisy line read as dirt
         fig.add_scatter(
-            x=x, y=y, name=name, mode="lines+markers",
-            line={"color": style.color, "width": 2, "dash": style.dash},
+            x=x,
+            y=y,
+            name=name,
+            mode="lines" if many else "lines+markers",
+            line={"color": style.color, "width": 1 if many else 2, "dash": "solid" if many else style.dash},
             marker={"symbol": style.marker, "size": 7, "maxdisplayed": 12},
-            hovertemplate=f"{name} %{{y:.4f}} at step %{{x:,}}<extra></extra>", row=1, col=column,
-        )  # fmt: skip
+            hovertemplate=f"{name} %{{y:.4f}} at step %{{x:,}}<extra></extra>",
+            row=1,
+            col=column,
+        )
     fig.update_xaxes(title_text="Step")
     fig.update_yaxes(title_text="Loss", row=1, col=1)
     fig.update_yaxes(title_text="Score", row=1, col=2)

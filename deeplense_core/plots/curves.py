@@ -205,12 +205,9 @@ def recovery_figure(recovered: Mapping[str, list], *, quantity: str, theme: str 
     """
     used = [i for i, count in enumerate(recovered["count"]) if count]
     edges = list(zip(recovered["low_edge"], recovered["high_edge"], strict=True))
-    first, last = (
-        f"{recovered['completeness'][i]:.2f} from {edges[i][0]:.3g} to {edges[i][1]:.3g}"
-        for i in (used[0], used[-1])
-    )
-    fig = _two_panels(theme, f"Completeness {first}, {last}")
     middle = [(low + high) / 2 for low, high in edges]
+    first, last = (f"{recovered['completeness'][i]:.2f} near {middle[i]:.2g}" for i in (used[0], used[-1]))
+    fig = _two_panels(theme, f"Completeness {first}, {last}")
     x = [middle[i] for i in used]
     y = [recovered["completeness"][i] for i in used]
     style = look.series_style("main", theme)

@@ -32,6 +32,19 @@ TOKENS = {
         "accent": "#F0B35A",
     },
 }
+# For st.plotly_chart(config=...) and to_html: Plotly's own bar offers to send the chart to a server.
+PLOTLY_CONFIG = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "modeBarButtonsToRemove": [
+        "sendChartToCloud",
+        "lasso2d",
+        "select2d",
+        "zoomIn2d",
+        "zoomOut2d",
+        "autoScale2d",
+    ],
+}
 PLATE = "#07090D"  # behind images, in both themes
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -189,7 +202,12 @@ def _template(theme: str) -> go.layout.Template:
         },
         hovermode="closest",
         margin={"l": 64, "r": 16, "t": 72, "b": 56},
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": t["muted"], "activecolor": t["accent"]},
+        modebar={
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": t["muted"],
+            "activecolor": t["accent"],
+            "remove": list(PLOTLY_CONFIG["modeBarButtonsToRemove"]),
+        },
     )
     return go.layout.Template(layout=layout)
 
@@ -213,7 +231,7 @@ def set_title(fig: go.Figure, title: str, subtitle: str = "") -> None:
 
 def empty_figure(theme: str, message: str) -> go.Figure:
     """A figure that says why there is nothing to draw."""
-    fig = figure(theme, text(message))
+    fig = figure(theme, text(message), height=160)
     fig.update_xaxes(visible=False)
     fig.update_yaxes(visible=False)
     return fig
