@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from deeplense_core import slots
 from deeplense_core.errors import UserError
-from deeplense_core.machine import boot_id, identity
+from deeplense_core.machine import boot_id, identity, is_alive
 from deeplense_core.registry import nearest
 from deeplense_core.runs import ACTIVE, CANCEL_GRACE_S, RESUMABLE, Run, Status, reindex
 from deeplense_core.spec import RunSpec
@@ -50,7 +50,7 @@ def resume(run: Run, where: str = "local") -> Run:
     """
     launch = _launcher(where)
     refresh(run)
-    if not run.requeue(identity()):
+    if not run.requeue():
         allowed = ", ".join(RESUMABLE)
         raise UserError(f"Run {run.id} is {run.status.state}. A run can be resumed when it is {allowed}.")
     _start(run, launch)
@@ -158,6 +158,7 @@ def _environment() -> dict[str, str]:
 
 def _terminate(run: Run) -> None:
     """Wakes the worker up to the request to stop."""
-    if run.has_worker():
+    worker = run.worker
+    if worker.get("role") == "worker" and is_alive(worker):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(run.worker["pid"], signal.SIGTERM)
+            os.kill(worker["pid"], signal.SIGTERM)

@@ -85,7 +85,8 @@ def gpu_ids() -> tuple[str, ...]:
 
 def describe() -> dict[str, Any]:
     """Versions, processor, memory and GPUs: what a reader of a result asks about the machine."""
-    versions = {name: _version(name) for name in ("torch", "torchvision", "numpy", "lightning-fabric", "timm")}
+    packages = ("torch", "torchvision", "numpy", "lightning-fabric", "timm")
+    versions = {name: _version(name) for name in packages}
     return {
         "python": platform.python_version(),
         "versions": {name: version for name, version in versions.items() if version},

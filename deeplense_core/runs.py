@@ -51,7 +51,7 @@ class Run:
             partial.mkdir()
             atomic_write(partial / "spec.json", spec.to_json().encode())
             atomic_write(partial / "status.json", encode(dataclasses.asdict(Status(created=now))))
-            atomic_write(partial / "worker.json", encode(identity()))
+            atomic_write(partial / "worker.json", encode({**identity(), "role": "submitter"}))
             while True:
                 stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
                 path = runs_dir() / f"{stamp}-{slug}-{secrets.token_hex(2)}"
@@ -125,9 +125,15 @@ class Run:
         except FileNotFoundError:
             path.touch()
 
-    def set_worker(self, who: Mapping[str, Any]) -> None:
-        """Records the process that answers for this run: see :func:`deeplense_core.machine.identity`."""
-        atomic_write(self.path / "worker.json", encode(who), durable=False)
+    def set_worker(self, who: Mapping[str, Any], role: str = "worker") -> None:
+        """Records the process that answers for this run: see :func:`deeplense_core.machine.identity`.
+
+        Args:
+            who: That process.
+            role: ``worker``, or ``submitter`` for the process that is about to start one. A request to
+                stop is never signalled to a submitter: it may be a server, or a user's own session.
+        """
+        atomic_write(self.path / "worker.json", encode({**who, "role": role}), durable=False)
 
     @property
     def worker(self) -> dict[str, Any]:
@@ -162,8 +168,8 @@ class Run:
         except (OSError, ValueError):
             return CANCEL_GRACE_S
 
-    def requeue(self, who: Mapping[str, Any]) -> bool:
-        """Puts an ended run back to ``queued``, answered for by process ``who``; False if it is not ended.
+    def requeue(self) -> bool:
+        """Puts an ended run back to ``queued``, answered for by this process; False if it is not ended.
 
         All of it under one lock: of two who ask at once, one gets True.
         """
@@ -172,7 +178,7 @@ class Run:
             if before.state not in RESUMABLE:
                 return False
             (self.path / "cancel").unlink(missing_ok=True)
-            self.set_worker(who)
+            self.set_worker(identity(), role="submitter")
             self._replace_status(dataclasses.asdict(
                 Status(created=before.created, progress=before.progress, best=before.best,
                        best_name=before.best_name, resumes=before.resumes + 1)
@@ -262,7 +268,7 @@ def open_run(run_id: str) -> Run:
                 return Run(runs_dir() / run_id)
         except OSError:  # a name longer than the file system allows
             pass
-    names = [path.name for path in _run_folders()]
+    names = _run_names(runs_dir())
     near = nearest(run_id, names[:200]) if names else "There are no runs yet."
     raise UserError(f"There is no run {run_id[:100]!r}. {near}")
 
@@ -284,11 +290,11 @@ def _trash() -> Path:
     return path
 
 
-def _run_folders() -> list[Path]:
-    """Folders of all runs, newest first."""
-    with os.scandir(runs_dir()) as entries:
+def _run_names(folder: Path) -> list[str]:
+    """Ids of all runs, newest first."""
+    with os.scandir(folder) as entries:
         names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
-    return [runs_dir() / name for name in sorted(names, reverse=True)]
+    return sorted(names, reverse=True)
 
 
 # The list of runs -----------------------------------------------------------------------------------
@@ -325,18 +331,19 @@ def list_runs() -> list[RunRow]:
     What was read is kept with the times and sizes of the files it came from: in this process for every
     run, and for finished runs in ``index.json`` too, which may be thrown away.
     """
-    folders = _run_folders()
+    folder = runs_dir()
     with _ROWS_LOCK:
-        known = _ROWS[runs_dir()] if runs_dir() in _ROWS else _load_index()
+        known = _ROWS[folder] if folder in _ROWS else _load_index(folder)
         current = {}
-        for path in folders:
-            key = _key(path)
-            entry = known.get(path.name)
-            current[path.name] = entry if entry and entry[0] == key else (key, _read_row(path))
-        _ROWS[runs_dir()] = current
+        for name in _run_names(folder):
+            entry = known.get(name)
+            if entry is None or entry[0] != _key(f"{folder}/{name}", _files(entry[1].state)):
+                entry = _read_entry(folder / name)
+            current[name] = entry
+        _ROWS[folder] = current
         if _finished(current) != _finished(known):
-            _save_index(current)
-    return [_as_of_now(path, current[path.name][1]) for path in folders]
+            _save_index(folder, current)
+    return [_as_of_now(folder, row) for _, row in current.values()]
 
 
 def reindex() -> int:
@@ -347,10 +354,22 @@ def reindex() -> int:
     return len(list_runs())
 
 
-def _key(path: Path) -> list[int]:
-    """Changes whenever the row of this run may have changed."""
+def _read_entry(path: Path) -> tuple[list[int], RunRow]:
+    # The key comes before the row: what changes in between is read again the next time.
+    key = _key(str(path), _files("running"))
+    row = _read_row(path)
+    return key[: 3 * len(_files(row.state))], row
+
+
+def _files(state: str) -> tuple[str, ...]:
+    """Files whose change may change the row of a run. A finished run writes no more numbers."""
+    return ("status.json", "metrics.jsonl") if state in ACTIVE else ("status.json",)
+
+
+def _key(path: str, files: tuple[str, ...]) -> list[int]:
+    """Differs from what it was whenever one of ``files`` below ``path`` has changed."""
     key: list[int] = []
-    for name in ("status.json", "metrics.jsonl"):
+    for name in files:
         try:
             stat = os.stat(f"{path}/{name}")
             key += [stat.st_ino, stat.st_mtime_ns, stat.st_size]
@@ -384,11 +403,11 @@ def _val_curve(path: Path, name: str) -> list[float]:
     return curve[:: max(1, math.ceil(len(curve) / 50))]
 
 
-def _as_of_now(path: Path, row: RunRow) -> RunRow:
+def _as_of_now(folder: Path, row: RunRow) -> RunRow:
     """``row`` with what changes without any file changing: the clock, and whether the worker lives."""
     if row.state not in ACTIVE:
         return row
-    run = Run(path)
+    run = Run(folder / row.id)
     state = row.state if run.has_worker() else "lost"
     return dataclasses.replace(row, state=state, duration_s=run.status.duration_s)
 
@@ -397,15 +416,15 @@ def _finished(rows: Mapping[str, tuple[list[int], RunRow]]) -> dict[str, list[in
     return {name: key for name, (key, row) in rows.items() if row.state not in ACTIVE}
 
 
-def _load_index() -> dict[str, tuple[list[int], RunRow]]:
+def _load_index(folder: Path) -> dict[str, tuple[list[int], RunRow]]:
     try:
-        plain_rows = json.loads((runs_dir() / "index.json").read_bytes())
+        plain_rows = json.loads((folder / "index.json").read_bytes())
         return {name: (key, RunRow(**row)) for name, (key, row) in plain_rows.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _save_index(rows: Mapping[str, tuple[list[int], RunRow]]) -> None:
+def _save_index(folder: Path, rows: Mapping[str, tuple[list[int], RunRow]]) -> None:
     finished = {name: [key, vars(row)] for name, (key, row) in rows.items() if row.state not in ACTIVE}
     with contextlib.suppress(UserError):  # a full disk: the index is a convenience
-        atomic_write(runs_dir() / "index.json", json.dumps(finished).encode(), durable=False)
+        atomic_write(folder / "index.json", json.dumps(finished).encode(), durable=False)

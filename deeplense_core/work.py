@@ -54,6 +54,7 @@ def work(run_dir: str | Path) -> int:
     _on_stop(run)
     _control(_PR_SET_CHILD_SUBREAPER, 1)
     try:
+        run.env()
         slot = _wait_for_turn(run)
         if slot is None or not run.set_status_if(("queued",), state="running", started=time.time()):
             return 0
@@ -61,7 +62,6 @@ def work(run_dir: str | Path) -> int:
         devices = gpu_ids()
         if devices:
             os.environ["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
-        run.env()
         end = _supervise(run)
     except Exception as err:
         end = _failure(run, err)

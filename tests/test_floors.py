@@ -1,0 +1,51 @@
+"""The floors of the core: imports go down only, and the lower ones load neither PyTorch nor Streamlit."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CORE = Path(__file__).parent.parent / "deeplense_core"
+FLOORS = (
+    "errors registry spec workspace storage records machine checkpoints status",
+    "runs images display fits_image metrics plots predictions compare report",
+    "jobs slots data data_writer safe_pickle ingest sim models augment preprocess sources lookup",
+    "tasks",
+    "train predict evaluate",
+    "work cli __main__ bench",
+)
+FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
+TORCH_FREE = "runs jobs slots data images display metrics plots predictions compare report"
+
+
+def imported(path: Path) -> set[str]:
+    """Modules and packages right below deeplense_core that ``path`` imports anywhere, and other roots."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            below = node.module == "deeplense_core"
+            names |= {f"{node.module}.{a.name}" for a in node.names} if below else {str(node.module)}
+    return {name.removeprefix("deeplense_core.").split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("path", sorted(CORE.rglob("*.py")), ids=lambda p: str(p.relative_to(CORE)))
+def test_imports_go_down_only(path):
+    module = path.relative_to(CORE).parts[0].removesuffix(".py")
+    if module == "__init__":
+        return
+    assert module in FLOOR, f"give {module} a floor in tests/test_floors.py"
+    names = imported(path)
+    assert "streamlit" not in names
+    above = {name for name in names & set(FLOOR) if FLOOR[name] > FLOOR[module]}
+    assert not above, f"{module} (floor {FLOOR[module]}) imports from above: {above}"
+
+
+@pytest.mark.parametrize("module", [*FLOORS[0].split(), *TORCH_FREE.split()])
+def test_importing_loads_no_torch(module):
+    code = f"import sys, deeplense_core.{module}; sys.exit(bool({{'torch', 'streamlit'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=CORE.parent, timeout=60).returncode == 0
