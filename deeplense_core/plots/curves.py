@@ -166,11 +166,14 @@ def threshold_figure(
         prevalence: share of true objects on the sky, as given to both.
         theme: "light" or "dark".
     """
-    found = f"completeness {look.number(point['completeness']['value'])}"
-    pure = f"purity {look.number(point['purity']['value'])} at {_odds(prevalence)}"
+    completeness, purity = (look.number(point[name]["value"]) for name in ("completeness", "purity"))
     per_true = point["false_per_true"]["value"]
-    subtitle = "Nothing true is kept" if per_true is None else f"{per_true:,.2f} false positives per true one"
-    fig = look.figure(theme, f"At threshold {threshold:.3g}: {found}, {pure}", subtitle)
+    false = "nothing true is kept" if per_true is None else f"{per_true:,.2f} false positives per true one"
+    fig = look.figure(
+        theme,
+        f"Completeness {completeness}, purity {purity} at {_odds(prevalence)}",
+        f"Threshold {threshold:.3g}, {false}",
+    )
     lines = (
         ("completeness", "other", "Completeness"),
         ("purity", "main", "Purity"),
@@ -272,7 +275,7 @@ def reliability_figure(bins: Mapping[str, list], metric: Mapping, *, theme: str 
     used = [i for i, count in enumerate(bins["count"]) if count]
     total = sum(bins["count"])
     excess = sum(bins["count"][i] * (bins["confidence"][i] - bins["accuracy"][i]) for i in used) / total
-    leaning = "over" if excess > 0 else "under"
+    leaning = "Over" if excess > 0 else "Under"
     subtitle = f"{leaning}confident by {100 * abs(excess):.1f} points on average, {total:,} images"
     fig = _two_panels(theme, look.finding("ECE", metric), subtitle)
     fig.add_scatter(
