@@ -1,0 +1,126 @@
+"""Train: choose a task, data and a model, launch a job, and watch it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from deeplense_core import jobs
+from deeplense_core.command import changed, train_command
+from deeplense_core.errors import UserError
+from deeplense_core.runs import ACTIVE, list_runs
+from deeplense_core.spec import Knob
+from pages.ui.forms import PRESETS, knob_form, preset_values
+from pages.ui.live import live_panel
+from pages.ui.messages import guard, show_error
+from pages.ui.picker import SIM, pick_data, pick_model, pick_run
+from pages.ui.state import query, remember, set_query
+from pages.ui.theme import page
+
+MAIN_KNOBS = ("epochs", "batch_size", "lr")
+ONLINE = "online simulation"
+SHOWN_RUNS = 50
+
+
+def choose() -> tuple[str, str, str, str]:
+    """Task, data, model and preset."""
+    from deeplense_core.tasks import TASKS
+
+    data_cell, model_cell, preset_cell = st.columns([5, 4, 3], vertical_alignment="bottom")
+    tasks = list(TASKS)
+    with preset_cell:
+        remember("train_preset", "quick")
+        preset = st.segmented_control(
+            "Preset",
+            PRESETS,
+            key="train_preset",
+            persist_state="session",
+            required=True,
+            help="quick: two epochs, to see that it works; full: the defaults",
+        )
+    task = tasks[0]
+    if len(tasks) > 1:
+        task = st.segmented_control(
+            "Task",
+            tasks,
+            default=tasks[0],
+            required=True,
+            key="train_task",
+            format_func=lambda name: TASKS[name].about["label"],
+        )
+    with data_cell:
+        data = pick_data("train_data")
+    with model_cell:
+        model = pick_model(task, "train_model")
+    return task, data, model, preset
+
+
+def settings_form(known: Mapping[str, Knob], preset: str, online: bool) -> dict[str, Any]:
+    """The three settings that matter most, and all others in tabs by group."""
+    start = preset_values(known, preset)
+    flat = {name: dataclasses.replace(knob, group="") for name, knob in known.items()}
+    main = {name: flat[name] for name in MAIN_KNOBS}
+    values = knob_form(main, "train", {name: start[name] for name in main}, columns=3)
+    groups: dict[str, dict[str, Knob]] = {}
+    for name, knob in known.items():
+        if name not in main and (online or knob.group != ONLINE):
+            groups.setdefault(knob.group or "model", {})[name] = flat[name]
+    with st.expander("All settings", icon=":material/tune:"):
+        for tab, members in zip(st.tabs([g.capitalize() for g in groups]), groups.values(), strict=True):
+            with tab:
+                values |= knob_form(members, "train", {name: start[name] for name in members}, columns=3)
+    return values
+
+
+def launch_form() -> None:
+    """From choices to a submitted run."""
+    from deeplense_core.train import plan, settings_of
+
+    task, data, model, preset = choose()
+    with guard():
+        known = settings_of(task, model)
+    settings = changed(settings_form(known, preset, data.startswith(SIM)), known)
+    name_cell, seed_cell, go_cell = st.columns([5, 4, 3], vertical_alignment="bottom")
+    name = name_cell.text_input(
+        "Name",
+        key="train_name",
+        placeholder="shown in lists; may stay empty",
+        persist_state="session",
+        max_chars=80,
+    )
+    remember("train_seed", 0)
+    seed = seed_cell.number_input("Seed", 0, 2**31 - 1, step=1, key="train_seed", persist_state="session")
+    launch = go_cell.button(
+        "Start training", type="primary", icon=":material/play_arrow:", key="train_start", width="stretch"
+    )
+    with st.expander("The same from the command line", icon=":material/terminal:"):
+        st.code(train_command(task, data, model, settings, seed, name), language="bash", wrap_lines=True)
+    if launch:
+        try:
+            run = jobs.submit(plan(task, data, model, settings, seed, name), where="local")
+        except UserError as err:  # the run below stays in view
+            show_error(err)
+            return
+        set_query(run=run.id)
+        st.toast(f"Started {run.id}", icon=":material/play_arrow:")
+
+
+def watch() -> None:
+    """The chosen run, else the one now active, else the newest."""
+    rows = list_runs()
+    if not rows:
+        st.caption("No run yet: the first one you start is drawn here while it learns.")
+        return
+    shown = [row for row in rows[:SHOWN_RUNS] if row.id == query("run") or row.state in ACTIVE]
+    shown += [row for row in rows if row.id == query("run") and row not in shown]
+    shown += [row for row in rows[:SHOWN_RUNS] if row not in shown]
+    live_panel(pick_run(shown, key="train_run"))
+
+
+page("Train", "Choose data and a model, start a job, watch it learn. It goes on when this page is closed.")
+launch_form()
+st.divider()
+watch()

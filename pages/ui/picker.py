@@ -1,0 +1,102 @@
+"""Choosing what a page works on: data, a model, a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from deeplense_core.data import list_datasets
+from deeplense_core.plots import metric_label
+from deeplense_core.runs import RunRow, list_runs
+from pages.ui.state import query, set_query
+
+SIM = "sim:"
+OTHER_MODEL = "timm:"
+
+
+def data_options() -> dict[str, str]:
+    """What can be trained or scored on: value as the command line takes it -> what to call it."""
+    from deeplense_core.sim import RECIPES, recipe_info
+
+    stored = {
+        str(ds.path): f"{ds.name} · {len(ds):,} images of {ds.shape[1]} × {ds.shape[2]}"
+        for ds in list_datasets()
+    }
+    fresh = {}
+    for name in RECIPES:
+        _, height, width = recipe_info(name)["shape"]
+        fresh[SIM + name] = f"{name} · simulated fresh, {height} × {width}"
+    return stored | fresh
+
+
+def short_data(data: str) -> str:
+    """A data set's name without its folders; ``sim:RECIPE`` stays."""
+    return data if data.startswith(SIM) else Path(data).name
+
+
+def pick_data(key: str, label: str = "Data", help: str | None = None) -> str:
+    """A box of data sets and recipes; the first choice is the newest data set."""
+    options = data_options()
+    wanted = query("data")
+    if wanted in options and key not in st.session_state:
+        st.session_state[key] = wanted
+    if st.session_state.get(key) not in options:
+        st.session_state.pop(key, None)
+    return st.selectbox(label, options, format_func=options.get, key=key, help=help, persist_state="session")
+
+
+def pick_model(task: str, key: str) -> str:
+    """A box of registered models, and a name for any other backbone of timm."""
+    from deeplense_core.models import model_entry, model_names
+
+    def say(name: str) -> str:
+        return (
+            "another backbone of timm" if name == OTHER_MODEL else model_entry(name).about.get("label", name)
+        )
+
+    options = [*model_names(task), OTHER_MODEL]
+    name = st.selectbox("Model", options, format_func=say, key=key, persist_state="session")
+    if name != OTHER_MODEL:
+        return name
+    backbone = st.text_input(
+        "Name of the backbone",
+        "convnext_tiny",
+        key=f"{key}_timm",
+        help="Any name that timm.list_models() gives",
+    )
+    return OTHER_MODEL + backbone.strip()
+
+
+def run_label(row: RunRow) -> str:
+    """A run in one line: what it is called, its model and best score, when it was started."""
+    best = f" · {metric_label(row.best_name)} {row.best:.3f}" if row.best is not None else ""
+    state = "" if row.state == "done" else f" · {row.state}"
+    return f"{row.name or row.model}{best}{state} · {row.id}"
+
+
+def pick_run(rows: Sequence[RunRow], label: str = "Run", key: str = "run_choice") -> str:
+    """A box of these runs that follows, and writes, ``?run=`` in the address.
+
+    Args:
+        rows: At least one.
+        label: Of the box.
+        key: Of the widget.
+    """
+    options = {row.id: run_label(row) for row in rows}
+    wanted = query("run")
+    is_news = key not in st.session_state or st.session_state.get(f"{key}_seen") != wanted
+    if wanted in options and is_news:
+        st.session_state[key] = wanted
+    elif st.session_state.get(key) not in options:
+        st.session_state[key] = rows[0].id
+    chosen = st.selectbox(label, options, format_func=options.get, key=key, persist_state="session")
+    set_query(run=chosen)
+    st.session_state[f"{key}_seen"] = chosen
+    return chosen
+
+
+def runs_with_weights() -> list[RunRow]:
+    """Runs that can answer: at least one epoch is behind them."""
+    return [row for row in list_runs() if row.best is not None]

@@ -1,0 +1,41 @@
+"""One run up close: what to do with it, its note and its settings."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from deeplense_core.compare import flat_settings
+from deeplense_core.notes import read_note, write_note
+from deeplense_core.runs import open_run
+from pages.ui.messages import guard, plain
+from pages.ui.state import go
+
+
+def run_card(run_id: str) -> None:
+    """Heading, buttons, note and settings of a run."""
+    with guard():
+        run = open_run(run_id)
+        spec, status = run.spec, run.status
+    st.subheader(plain(spec.name or spec.model), anchor=False)
+    if status.cause:
+        st.error(plain(status.cause), icon=":material/error:")
+    with st.container(horizontal=True, gap="small"):
+        if st.button("Watch", icon=":material/monitoring:", key="card_live"):
+            go("train", run=run.id)
+        if status.best is not None and st.button(
+            "Open evaluation", icon=":material/show_chart:", type="primary", key="card_evaluate"
+        ):
+            go("evaluate", run=run.id)
+    note_cell, settings_cell = st.columns(2, gap="medium")
+    with note_cell:
+        note = st.text_area("Note", read_note(run), key=f"note_{run.id}", height=160, max_chars=10_000,
+                            placeholder="What you tried, and why; kept in the run's folder")  # fmt: skip
+        if note != read_note(run):
+            with guard():
+                write_note(run, note)
+            st.caption("Saved.")
+    with settings_cell, st.expander("Settings", icon=":material/tune:"):
+        settings = flat_settings(spec)
+        table = pd.DataFrame({"setting": list(settings), "value": [str(v) for v in settings.values()]})
+        st.dataframe(table, hide_index=True, height=320)
