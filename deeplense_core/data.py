@@ -41,8 +41,17 @@ from deeplense_core.errors import UserError
 from deeplense_core.registry import nearest
 
 __all__ = [
-    "CLASS_ALIASES", "DEFAULT_SPLITS", "SPLITS", "Dataset", "DatasetWriter", "canonical_class",
-    "list_datasets", "list_unfinished", "open_dataset", "read_progress", "stratified_splits",
+    "CLASS_ALIASES",
+    "DEFAULT_SPLITS",
+    "SPLITS",
+    "Dataset",
+    "DatasetWriter",
+    "canonical_class",
+    "list_datasets",
+    "list_unfinished",
+    "open_dataset",
+    "read_progress",
+    "stratified_splits",
 ]
 
 CLASS_ALIASES = {

@@ -16,7 +16,7 @@ import shutil
 import time
 import uuid
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -174,8 +174,8 @@ class DatasetWriter:
         Args:
             images: ``(b, c, h, w)``, stored as float32.
             rows: Column -> (b,) values. ``label`` (class name, "" where unlabelled) is needed; ``id``
-                (unique) and ``split`` ("" where :meth:`finish` shall decide) are optional; the rest are features and
-                ``truth_*``.
+                (unique) and ``split`` ("" where :meth:`finish` shall decide) are optional; the rest are
+                features and ``truth_*``.
 
         Raises:
             UserError: wrong shape, NaN or infinite pixels, a label that is no class, no space on the disk.
@@ -223,15 +223,20 @@ class DatasetWriter:
         return columns
 
     def finish(
-        self, splits: Mapping[str, float] | None = None, report: Mapping[str, Any] | None = None
+        self,
+        splits: Mapping[str, float] | None = None,
+        report: Mapping[str, Any] | None = None,
+        audit: Callable[[Dataset], Mapping[str, Any]] | None = None,
     ) -> Dataset:
         """Decides the splits, completes the three files and moves the folder to its place.
 
         Args:
             splits: Fractions for images without a split of their own; 80 / 10 / 10 where None.
             report: What there is to say about the making (skipped files ...); kept in the manifest.
+            audit: Looks at the complete data set before it is moved to its place; what it finds is kept in
+                the report.
         """
-        from deeplense_core.data import open_dataset
+        from deeplense_core.data import Dataset, open_dataset
 
         if not self._count:
             raise UserError(f"No images came for the data set {self.out.name!r}: there is nothing to write.")
@@ -245,9 +250,13 @@ class DatasetWriter:
             split_hashes = _write_catalog(self._partial / "rows.parquet", catalog, codes)
             hashes = {"images": self._pixels_hash.hexdigest(), "catalog": _file_hash(catalog),
                       "splits": split_hashes}  # fmt: skip
-            manifest = {"format": FORMAT, **self._facts, "count": self._count, "hashes": hashes,
-                        "counts": self._counts(codes), "splits": dict(splits or DEFAULT_SPLITS),
-                        "report": dict(report or {}), "created": datetime.now(UTC).isoformat()}  # fmt: skip
+            manifest = {
+                "format": FORMAT, **self._facts, "count": self._count, "hashes": hashes,
+                "counts": self._counts(codes), "splits": dict(splits or DEFAULT_SPLITS),
+                "report": dict(report or {}), "created": datetime.now(UTC).isoformat(),
+            }  # fmt: skip
+            if audit is not None:
+                manifest["report"]["audit"] = audit(Dataset(self._partial, manifest))
             with open(self._partial / "manifest.json", "w") as file:
                 json.dump(manifest, file, indent=1)
                 _sync_and_close(file)

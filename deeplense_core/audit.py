@@ -1,0 +1,237 @@
+"""Looks for what makes a score too good: the same image in two splits, and classes that give themselves away.
+
+Published results in this field were spoilt by each of these, so every set is audited when it is ingested, and
+any can be audited later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from deeplense_core.data import SPLITS, Dataset
+
+MAX_COMPARED = 20_000
+"""Images at most whose likeness is compared; more are sampled."""
+MAX_PROBED = 4_000
+NEAR = 0.9
+"""Correlation of two images' fine structure, noise included, from which they count as one and the same."""
+PROBE_LIMIT = 0.7
+_SIDE = 16
+_LISTED = 50
+
+Finding = dict[str, Any]
+
+
+def audit(dataset: Dataset, progress: Callable[[float], None] | None = None) -> dict[str, Finding]:
+    """Every check by name; each finding has ``severity`` (ok, note or warning) and ``text``, and its numbers.
+
+    Args:
+        dataset: Any data set; pixels are read in passing, never all held.
+        progress: Called with the fraction done.
+    """
+    checks = {
+        "balance": balance, "duplicates": exact_duplicates, "near_duplicates": near_duplicates,
+        "statistics_probe": statistics_probe, "scaling": scaling,
+    }  # fmt: skip
+    findings = {}
+    for done, (name, check) in enumerate(checks.items()):
+        findings[name] = check(dataset)
+        if progress is not None:
+            progress((done + 1) / len(checks))
+    return findings
+
+
+def balance(dataset: Dataset) -> Finding:
+    """Whether every split has every class."""
+    counts = dataset.manifest["counts"]
+    present = [name for name in dataset.classes if sum(counts[name].values())]
+    if len(present) < 2:
+        text = f"There is one class only ({', '.join(present) or 'none'}): nothing can be told apart here."
+        return _finding("warning", text)
+    used = [split for split in SPLITS if len(dataset.rows(split))]
+    bare = [f"{split} has no {name}" for split in used for name in present if not counts[name][split]]
+    if bare:
+        text = f"A class is missing in a split: {'; '.join(bare)}. Its ROC is undefined there."
+        return _finding("warning", text)
+    totals = [sum(counts[name].values()) for name in present]
+    ratio = max(totals) / min(totals)
+    if ratio > 10:
+        return _finding("note", f"The largest class has {ratio:.0f} times the images of the smallest.")
+    return _finding("ok", "Every split has every class.")
+
+
+def exact_duplicates(dataset: Dataset) -> Finding:
+    """Images with the same pixels in two different splits, by hash, over the whole set."""
+    splits, ids = dataset.catalog["split"].to_numpy(), dataset.catalog["id"].to_numpy()
+    first: dict[bytes, int] = {}
+    crossing, inside = [], 0
+    for i in range(len(dataset)):
+        j = first.setdefault(hashlib.blake2b(dataset.images[i].data, digest_size=16).digest(), i)
+        if splits[i] != splits[j]:
+            crossing.append([f"{splits[j]}: {ids[j]}", f"{splits[i]}: {ids[i]}"])
+        elif i != j:
+            inside += 1
+    if crossing:
+        text = f"{len(crossing)} images are in two splits, pixel for pixel: a score on them measures memory."
+        return _finding("warning", text, count=len(crossing), pairs=crossing[:_LISTED])
+    if inside:
+        return _finding("note", f"{inside} images are repeated within one split.", count=0, repeated=inside)
+    return _finding("ok", f"No image of {len(dataset)} is in two splits.", count=0)
+
+
+def near_duplicates(dataset: Dataset) -> Finding:
+    """Held-out images whose copy, turned, flipped or rescaled perhaps, is in train.
+
+    The nearest train image is found on 16 x 16 thumbnails in all eight orientations; what makes the pair one
+    image is then that its fine structure correlates, which observations with different noise cannot do.
+    """
+    held = _sample(np.concatenate([dataset.rows("test"), dataset.rows("val")]), MAX_COMPARED // 2)
+    train = _sample(dataset.rows("train"), MAX_COMPARED // 2)
+    if not len(held) or not len(train):
+        return _finding("ok", "There is nothing to compare: one split only.", count=0)
+    best, partner, turn = _nearest(_thumbnails(dataset, held), _thumbnails(dataset, train))
+    ids, pairs = dataset.catalog["id"].to_numpy(), []
+    for k in np.argsort(-best)[:2_000]:
+        if best[k] < NEAR:
+            break
+        a, b = _flat(dataset.images[held[k]]), _flat(dataset.images[train[partner[k]]])
+        turned = _orientations(a)[turn[k]]
+        if turned.shape == b.shape and _correlation(_fine(turned), _fine(b)) > NEAR:
+            pairs.append([str(ids[held[k]]), str(ids[train[partner[k]]])])
+    looked = f"{len(held)} held-out against {len(train)} train images"
+    if pairs:
+        text = f"{len(pairs)} held-out images have a near copy in train ({looked}): they measure memory."
+        return _finding("warning", text, count=len(pairs), pairs=pairs[:_LISTED])
+    return _finding("ok", f"No near copies between splits ({looked}).", count=0)
+
+
+def statistics_probe(dataset: Dataset) -> Finding:
+    """How well a linear model tells the classes from five numbers an image that no lens decides.
+
+    Cross-validated macro one-vs-rest AUC of a logistic regression on minimum, maximum, mean, border mean and
+    background noise of each band.
+    """
+    from sklearn.linear_model import LogisticRegression  # slow to import, and only audits need it
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rows = _sample(np.flatnonzero(dataset.labels >= 0), MAX_PROBED)
+    names, counts = np.unique(dataset.labels[rows], return_counts=True)
+    if len(names) < 2 or counts.min() < 10:
+        return _finding("ok", "Too few images in a class for the probe on image statistics.", auc=None)
+    features = np.array([image_statistics(dataset.images[i]) for i in rows])
+    labels = np.searchsorted(names, dataset.labels[rows])
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    p = np.asarray(cross_val_predict(model, features, labels, cv=folds, method="predict_proba"))
+    auc = float(np.mean([roc_auc_score(labels == k, p[:, k]) for k in range(len(names))]))
+    text = f"Brightness, border and noise alone tell the classes with macro AUC {auc:.3f}"
+    if auc > PROBE_LIMIT:
+        text += f" (limit {PROBE_LIMIT}): a network may learn them instead of the lens."
+        return _finding("warning", text, auc=auc)
+    return _finding("ok", f"{text}, within the limit of {PROBE_LIMIT}.", auc=auc)
+
+
+def image_statistics(image: np.ndarray) -> np.ndarray:
+    """Minimum, maximum, mean, border mean and background noise of each band, (5 c,).
+
+    The noise is the scaled median absolute difference of neighbours on the border: smooth light is no noise.
+    """
+    c = len(image)
+    width = max(1, min(image.shape[1:]) // 16)
+    edge = np.concatenate([image[:, :width].reshape(c, -1), image[:, -width:].reshape(c, -1)], axis=1)
+    noise = 1.0484 * np.median(np.abs(np.diff(edge, axis=1)), axis=1)
+    flat = image.reshape(c, -1)
+    parts = (flat.min(1), flat.max(1), flat.mean(1), edge.mean(1), noise)
+    return np.concatenate(parts).astype(np.float64)
+
+
+def scaling(dataset: Dataset) -> Finding:
+    """Whether each band was scaled to [0, 1] by its own extremes, which erases flux and colour."""
+    rows = _sample(np.arange(len(dataset)), 1_000)
+    c = dataset.shape[0]
+    extremes = np.array([image_statistics(dataset.images[i])[: 2 * c] for i in rows])
+    share = float((np.abs(extremes - np.repeat([0.0, 1.0], c)) < 1e-6).all(axis=1).mean())
+    if share > 0.9:
+        lost = "flux and zero point are" if c == 1 else "flux, zero point and colour are"
+        return _finding(
+            "note", f"Every band is scaled to [0, 1] by its own extremes: {lost} lost.", share=share
+        )
+    return _finding("ok", "Images are not scaled one by one to [0, 1].", share=share)
+
+
+def _finding(severity: str, text: str, **numbers: Any) -> Finding:
+    return {"severity": severity, "text": text, **numbers}
+
+
+def _sample(rows: np.ndarray, count: int) -> np.ndarray:
+    """At most ``count`` of the rows, always the same ones, ascending."""
+    if len(rows) <= count:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, count, replace=False))
+
+
+def _flat(image: np.ndarray) -> np.ndarray:
+    """(c, h, w) -> (h, w), the mean over bands."""
+    return np.asarray(image, dtype=np.float32).mean(axis=0)
+
+
+def _thumbnails(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Block means on a 16 x 16 grid, (n, 16, 16) float32."""
+    h, w = dataset.shape[1:]
+    side = min(_SIDE, h, w)
+    y, x = np.arange(side) * h // side, np.arange(side) * w // side
+    area = np.outer(np.diff(y, append=h), np.diff(x, append=w))
+
+    def thumbnail(image: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(np.add.reduceat(_flat(image), y, axis=0), x, axis=1) / area
+
+    return np.stack([thumbnail(dataset.images[i]) for i in rows]).astype(np.float32)
+
+
+def _orientations(images: np.ndarray) -> list[np.ndarray]:
+    """The eight turns and flips over the last two axes."""
+    turned = [np.rot90(images, k, axes=(-2, -1)) for k in range(4)]
+    return turned + [np.flip(t, axis=-1) for t in turned]
+
+
+def _unit(thumbnails: np.ndarray) -> np.ndarray:
+    """Rows of mean 0 and length 1, (n, p): their products are correlations."""
+    flat = thumbnails.reshape(len(thumbnails), -1)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
+
+
+def _nearest(held: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each held-out thumbnail: best correlation, its train thumbnail and orientation; each (n,)."""
+    targets = _unit(train).T
+    best = np.full(len(held), -1.0, np.float32)
+    partner, turn = np.zeros(len(held), int), np.zeros(len(held), int)
+    for k, turned in enumerate(_orientations(held)):
+        for start in range(0, len(held), 512):  # 512 x 10,000 correlations at a time: 20 MB
+            part = slice(start, start + 512)
+            likeness = _unit(turned[part]) @ targets
+            j = likeness.argmax(axis=1)
+            value = likeness[np.arange(len(j)), j]
+            better = value > best[part]
+            best[part][better], partner[part][better], turn[part][better] = value[better], j[better], k
+    return best, partner, turn
+
+
+def _fine(image: np.ndarray) -> np.ndarray:
+    """What is left of an image after a 5 x 5 running mean: noise and the finest structure."""
+    from scipy.ndimage import uniform_filter
+
+    return image - uniform_filter(image, 5)
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a.ravel() - a.mean(), b.ravel() - b.mean()
+    length = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / length if length else 0.0
