@@ -39,8 +39,10 @@ def metric_label(name: str) -> str:
 
 def _ink_on(share: float) -> str:
     """Dark or light text, whichever reads better on viridis at this share."""
-    red, green, blue = unlabel_rgb(sample_colorscale("Viridis", [share])[0])
-    return "#07090D" if 0.299 * red + 0.587 * green + 0.114 * blue > 120 else "#FFFFFF"
+    channels = np.array(unlabel_rgb(sample_colorscale("Viridis", [share])[0])) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    # At a relative luminance of 0.179 black and white text have the same WCAG contrast, 4.6.
+    return look.PLATE if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else "#FFFFFF"
 
 
 def _worst_confusion(matrix: np.ndarray, shares: np.ndarray, labels: Sequence[str]) -> str:
@@ -92,7 +94,7 @@ def confusion_figure(
         mode="markers+text",
         textfont={"size": 14, "color": [_ink_on(shares[i, j]) for i, j in cells]},
         marker={"symbol": "square", "size": max(24, 210 // k), "color": accent, "opacity": 0},
-        selected={"marker": {"opacity": 1, "color": accent}, "textfont": {"color": "#07090D"}},
+        selected={"marker": {"opacity": 1, "color": accent}, "textfont": {"color": look.PLATE}},
         unselected={"marker": {"opacity": 0}},
         hovertemplate="true %{y}<br>predicted %{x}<br>%{customdata[2]:,} images<extra></extra>",
         showlegend=False,

@@ -68,13 +68,13 @@ def roc_figure(
         if log_x:
             fpr, band_x = np.maximum(fpr, floor), np.maximum(band_x, floor)
         keep = decimate(np.log10(fpr) / np.log10(floor) if log_x else fpr, tpr)
-        _band(fig, band_x, curve.roc_band["low"], curve.roc_band["high"], style.color, curve.name)
+        _band(fig, band_x, curve.roc_band["low"], curve.roc_band["high"], style.color, str(index))
         fig.add_scatter(
             x=fpr[keep],
             y=tpr[keep],
             customdata=_thresholds(thresholds[keep]),
             name=_area_label(style, curve.auc),
-            legendgroup=curve.name,
+            legendgroup=str(index),
             mode="lines+markers",
             line={"color": style.color, "dash": style.dash, "width": 2.5},
             marker=_markers(style),
@@ -116,13 +116,13 @@ def pr_figure(
         precision, recall, thresholds = curve.pr
         keep = decimate(recall, precision)
         band = curve.pr_band
-        _band(fig, band["recall"], band["low"], band["high"], style.color, curve.name)
+        _band(fig, band["recall"], band["low"], band["high"], style.color, str(index))
         fig.add_scatter(
             x=recall[keep],
             y=precision[keep],
             customdata=_thresholds(np.append(thresholds, np.inf)[keep]),
             name=_area_label(style, curve.average_precision),
-            legendgroup=curve.name,
+            legendgroup=str(index),
             mode="lines+markers",
             # Recall falls along this curve, so each precision holds back to the next lower recall.
             line={"color": style.color, "dash": style.dash, "width": 2.5, "shape": "hv"},
@@ -138,7 +138,7 @@ def pr_figure(
             line={"color": style.color, "dash": "dot", "width": 1},
             hoverinfo="skip",
             showlegend=False,
-            legendgroup=curve.name,
+            legendgroup=str(index),
         )
     fig.update_xaxes(title_text="Recall (completeness)", range=[-0.01, 1.01])
     fig.update_yaxes(title_text="Precision (purity of this set)", range=[-0.01, 1.02])
