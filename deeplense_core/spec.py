@@ -40,7 +40,7 @@ def knob(
         quick: Value of the "quick" preset, where it differs from the default.
         group: Heading under which forms show it.
     """
-    meta = dict(help=help, ge=ge, le=le, unit=unit, choices=choices, quick=quick, group=group)
+    meta = {"help": help, "ge": ge, "le": le, "unit": unit, "choices": choices, "quick": quick, "group": group}
     return field(default=default, metadata={"knob": meta})
 
 
@@ -180,3 +180,9 @@ class RunSpec:
             raise UserError(f"spec.json is not a run specification: {err}") from err
 
 
+
+
+def config_from(config: type, settings: Mapping[str, Any]) -> Any:
+    """An instance of ``config`` from the entries of ``settings`` that belong to it; others are left."""
+    mine = knobs(config)
+    return make_config(config, {name: value for name, value in settings.items() if name in mine})

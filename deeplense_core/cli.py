@@ -1,0 +1,340 @@
+"""The command line: the same work as the pages, one sub-command each.
+
+Exit codes: 0 done, 2 what the user can mend (one clear line on stderr), 1 a defect (with its traceback).
+``--json`` prints one JSON object and nothing else on stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deeplense_core.errors import UserError
+from deeplense_core.registry import nearest
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    try:
+        args = parser().parse_args(argv)
+        return args.command(args) or 0
+    except UserError as err:
+        print(f"Error: {err}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # ``... | head``: the reader has all it wants
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our form of error: one line, exit code 2, and the nearest command."""
+
+    def error(self, message: str):
+        raise UserError(f"{message}. See '{self.prog} --help'.")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = _Parser(prog="python -m deeplense_core", description="DeepLense: strong lensing with deep learning.")
+    verbs = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def verb(name: str, command, help: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=help, description=help)
+        sub.set_defaults(command=command)
+        return sub
+
+    sub = verb("simulate", _simulate, "Make a data set of simulated lenses.")
+    sub.add_argument("recipe", metavar="RECIPE")
+    sub.add_argument("--count", type=int, required=True, metavar="N")
+    sub.add_argument("--out", type=Path, required=True, metavar="DIR")
+    sub.add_argument("--seed", type=int, default=0, metavar="S")
+    sub.add_argument("--as-published", action="store_true", help="the published set, quirks included")
+    sub.add_argument("--device", default="auto", metavar="D")
+    _settings(sub, "of the recipe")
+
+    sub = verb("ingest", _ingest, "Make a data set of image files.")
+    sub.add_argument("src", type=Path, metavar="SRC")
+    sub.add_argument("--out", type=Path, required=True, metavar="DIR")
+    sub.add_argument("--layout", default="auto")
+    sub.add_argument("--channels", default="auto", choices=("auto", "first", "last"))
+
+    sub = verb("train", _train, "Train a network; the last line of stdout is the run id.")
+    sub.add_argument("task", metavar="TASK")
+    sub.add_argument("--data", required=True, metavar="DIR|sim:RECIPE")
+    sub.add_argument("--model", required=True, metavar="NAME")
+    _settings(sub, "of model, training and task; 'train TASK --model NAME --data x --list' shows them")
+    sub.add_argument("--list", action="store_true", help="list every setting and stop")
+    sub.add_argument("--seed", type=int, default=0, metavar="S")
+    sub.add_argument("--where", default="here", choices=("here", "local"))
+    sub.add_argument("--name", default="", metavar="TEXT")
+    sub.add_argument("--device", default="auto", metavar="D")
+
+    sub = verb("runs", _runs, "List all runs.")
+    _json(sub)
+    sub = verb("show", _show, "Show one run.")
+    sub.add_argument("run", metavar="RUN")
+    _json(sub)
+    sub = verb("cancel", _cancel, "Stop a run.")
+    sub.add_argument("run", metavar="RUN")
+    sub = verb("resume", _resume, "Go on with a run that was cancelled, failed or lost.")
+    sub.add_argument("run", metavar="RUN")
+    sub.add_argument("--where", default="here", choices=("here", "local"))
+    verb("reindex", _reindex, "Rebuild the index of runs.")
+
+    sub = verb("evaluate", _evaluate, "Score a trained network on data it has not seen.")
+    sub.add_argument("run", metavar="RUN_OR_MODEL")
+    sub.add_argument("--data", required=True, metavar="DIR|sim:RECIPE")
+    sub.add_argument("--split", default="test", choices=("test", "val", "train", "all"))
+    _json(sub)
+
+    sub = verb("predict", _predict, "Class probabilities of image files.")
+    sub.add_argument("run", metavar="RUN_OR_MODEL")
+    sub.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE",
+                     help=".csv .ecsv .fits .vot or .json")
+    sub.add_argument("--pixel-scale", type=float, metavar="ARCSEC",
+                     help="arcsec per pixel of files that do not say it")
+
+    sub = verb("models", _models, "List architectures and trained models.")
+    _json(sub)
+    sub = verb("bench", _bench, "Measure speed side by side with the peer.")
+    sub.add_argument("name", nargs="?", metavar="NAME")
+    _json(sub)
+    sub = verb("work", _work, "Carry out a queued run; started by the queue.")
+    sub.add_argument("run_dir", metavar="RUN_DIR")
+    return top
+
+
+def _json(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _settings(sub: argparse.ArgumentParser, whose: str) -> None:
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=f"a setting {whose}")
+
+
+def settings(pairs: Sequence[str]) -> dict[str, str]:
+    """``KEY=VALUE`` texts as a dict.
+
+    Raises:
+        UserError: a pair without ``=``, or a key given twice.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set {pair!r} is not KEY=VALUE.")
+        if key in found:
+            raise UserError(f"--set {key} is given twice.")
+        found[key] = value
+    return found
+
+
+def say(value: Any) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+# Commands: imports inside, so that each starts with only what it needs ---------------------------------
+
+
+def _simulate(args) -> None:
+    from deeplense_core.progress import bar
+    from deeplense_core.sim import simulate_dataset
+    from deeplense_core.train import choose_device
+
+    device = choose_device(args.device)
+    with bar("simulating") as update:
+        made = simulate_dataset(args.recipe, args.count, args.out, seed=args.seed, device=device,
+                                as_published=args.as_published, settings=settings(args.set), progress=update)
+    print(made.path)
+
+
+def _ingest(args) -> None:
+    from deeplense_core.ingest import ingest
+    from deeplense_core.progress import bar
+
+    with bar("reading") as update:
+        made = ingest(args.src, args.out, layout=args.layout, channels=args.channels, progress=update)
+    for line in _ingest_lines(made.manifest["report"]):
+        print(line, file=sys.stderr)
+    print(made.path)
+
+
+def _ingest_lines(report: dict[str, Any]) -> list[str]:
+    skipped = report.get("skipped", {})
+    lines = [f"Skipped {count}: {reason}" for reason, count in skipped.get("counts", {}).items()]
+    return lines + [f"{f['severity']}: {f['text']}" for f in report.get("audit", {}).get("findings", [])]
+
+
+def _train(args) -> int:
+    from deeplense_core import jobs, train
+
+    if args.list:
+        for name, k in train.settings_of(args.task, args.model).items():
+            bounds = f" ({', '.join(map(str, k.choices))})" if k.choices else ""
+            print(f"{name} = {k.default}{' ' + k.unit if k.unit else ''}{bounds}: {k.help}")
+        return 0
+    spec = train.plan(args.task, args.data, args.model, settings(args.set), args.seed, args.name, args.device)
+    run = jobs.submit(spec, where=args.where)
+    return _ended(run, args.where)
+
+
+def _ended(run, where: str) -> int:
+    """Prints the run id last; a run that failed here and now is this command's failure too."""
+    status = run.status
+    failed = where == "here" and status.state not in ("done", "cancelled")
+    if failed:
+        print(f"Error: run {run.id} {status.state}: {status.cause}", file=sys.stderr)
+    print(run.id)
+    return (2 if status.mendable else 1) if failed else 0
+
+
+def _runs(args) -> None:
+    from dataclasses import asdict
+
+    from deeplense_core.runs import list_runs
+
+    rows = list_runs()
+    if args.json:
+        return say({"runs": [asdict(row) for row in rows]})
+    for row in rows:
+        best = f"{row.best_name} {row.best:.4f}" if row.best is not None else ""
+        print(f"{row.id:52} {row.state:10} {row.progress:4.0%}  {row.task:9} {row.model:14} {best}")
+    if not rows:
+        print("No runs yet. Start one with: python -m deeplense_core train classify --data sim:common-test "
+              "--model d4net")
+    return None
+
+
+def _show(args) -> None:
+    from dataclasses import asdict
+
+    from deeplense_core.evaluate import evaluations
+    from deeplense_core.jobs import refresh
+    from deeplense_core.runs import open_run
+
+    run = open_run(args.run)
+    status = refresh(run)
+    reports = [report for _, report in evaluations(run)]
+    val = run.metrics("val")
+    if args.json:
+        return say({"run": run.id, "spec": json.loads(run.spec.to_json()), "status": asdict(status),
+                    "validation": val, "evaluations": reports})
+    print(f"{run.id}: {status.state} {status.cause}".rstrip())
+    print(f"  {run.spec.task} with {run.spec.model} on {run.spec.data}, seed {run.spec.seed}; {status.note}")
+    for row in val[-3:]:
+        print("  validation " + "  ".join(f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float)
+                                          and k != "time"))
+    for report in reports:
+        print(f"  {report['split']} of {report['data']} ({report['n']} images): {_interval(report, 'auc_macro')}")
+    return None
+
+
+def _interval(report: dict[str, Any], name: str) -> str:
+    metric = report["metrics"][name]
+    if metric["value"] is None:
+        return str(metric.get("undefined", "undefined"))
+    return f"{name} {metric['value']:.4f} (95 % {metric['low']:.4f} to {metric['high']:.4f})"
+
+
+def _cancel(args) -> None:
+    from deeplense_core import jobs
+    from deeplense_core.runs import open_run
+
+    jobs.cancel(open_run(args.run))
+
+
+def _resume(args) -> int:
+    from deeplense_core import jobs
+    from deeplense_core.runs import open_run
+
+    return _ended(jobs.resume(open_run(args.run), where=args.where), args.where)
+
+
+def _reindex(args) -> None:
+    from deeplense_core.runs import reindex
+
+    print(f"{reindex()} runs")
+
+
+def _evaluate(args) -> None:
+    from deeplense_core.evaluate import evaluate
+    from deeplense_core.progress import bar
+
+    with bar("evaluating") as update:
+        report = evaluate(args.run, args.data, args.split, progress=update)
+    if args.json:
+        return say(report)
+    print(f"{report['n']} images of {report['data']} ({report['split']})")
+    if report["seen_in_training"]:
+        print("Caution: the network has seen these images in training or selection.")
+    for name in report["metrics"]:
+        print(f"  {_interval(report, name)}")
+    return None
+
+
+def _predict(args) -> int:
+    from deeplense_core.catalog import check_format, write_catalog
+    from deeplense_core.predict import load_model, predict_files
+    from deeplense_core.progress import bar
+
+    check_format(args.out)
+    with bar("predicting") as update:
+        rows, failed = predict_files(load_model(args.run), args.paths, args.pixel_scale, progress=update)
+    for path, why in failed:
+        print(f"Skipped {path}: {why}", file=sys.stderr)
+    if not rows:
+        raise UserError(f"None of the {len(failed)} file(s) could be read, so {str(args.out)!r} was not written.")
+    write_catalog(rows, args.out)
+    print(f"{len(rows)} images in {args.out}, {len(failed)} skipped")
+    return 0
+
+
+def _models(args) -> None:
+    from deeplense_core.models import MODELS
+    from deeplense_core.predict import load_model, shipped_models
+
+    registered = {
+        name if name != "timm" else "timm:<name>": {"summary": entry.summary, "source": entry.about["source"],
+                                                    "tasks": list(entry.about["tasks"])}
+        for name, entry in MODELS.items()
+    }
+    trained = {name: dict(load_model(name).card) for name in shipped_models()}
+    if args.json:
+        return say({"architectures": registered, "trained": trained})
+    for name, about in registered.items():
+        print(f"{name:14} {', '.join(about['tasks']):16} {about['summary']}")
+    for name, card in trained.items():
+        print(f"{name:14} trained: {card['task']} with {card['model']} on {card['data']}")
+    return None
+
+
+def _bench(args) -> None:
+    from deeplense_core.bench import BENCHES, run_benches
+
+    if args.name is not None and args.name not in BENCHES:
+        raise UserError(f"Unknown bench {args.name!r}. {nearest(args.name, list(BENCHES))}")
+    results = run_benches([args.name] if args.name else list(BENCHES))
+    if args.json:
+        return say(results)
+    for name, row in results.items():
+        print(f"{name:24} ours {row['ours']:.4g}  peer {row['peer']:.4g} {row['unit']}  ratio {row['ratio']:.2f}"
+              f"  limit {row['limit']}")
+    return None
+
+
+def _work(args) -> int:
+    from deeplense_core.work import work
+
+    return work(args.run_dir)

@@ -1,0 +1,45 @@
+"""Any timm backbone by name: ``timm:convnext_tiny``, ``timm:vit_small_patch16_224`` ..."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from torch import nn
+
+from deeplense_core.errors import UserError
+from deeplense_core.models.names import MODELS
+from deeplense_core.models.weights import with_pretrained
+from deeplense_core.spec import knob
+
+
+@dataclass(frozen=True)
+class TimmConfig:
+    pretrained: bool = knob(True, "Start from ImageNet weights where they can be fetched")
+    dropout: float = knob(0.0, "Dropout before the last layer", ge=0, le=0.9)
+
+
+@MODELS.register("timm", config=TimmConfig, tasks=("classify", "find"), label="timm backbone",
+                 source="Wightman, PyTorch Image Models, doi:10.5281/zenodo.4414861")
+def timm_model(
+    cfg: TimmConfig, in_channels: int, out_features: int, backbone: str, weights_file: str | None = None
+) -> nn.Module:
+    """Any backbone of the timm library, its first convolution summed over channels for grey images.
+
+    ``weights_file`` reads the weights from a local file instead of the hub.
+    """
+    import timm
+
+    if not timm.is_model(backbone):
+        close = difflib.get_close_matches(backbone, timm.list_models(), n=1)
+        hint = f" Did you mean 'timm:{close[0]}'?" if close else ""
+        raise UserError(f"timm has no model {backbone!r}.{hint}")
+    overlay = {"file": weights_file} if weights_file else None
+
+    def build(pretrained: bool) -> nn.Module:
+        return timm.create_model(
+            backbone, pretrained=pretrained, in_chans=in_channels, num_classes=out_features,
+            drop_rate=cfg.dropout, pretrained_cfg_overlay=overlay,
+        )
+
+    return with_pretrained(cfg.pretrained, build, f"timm weights of {backbone}")

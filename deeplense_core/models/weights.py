@@ -1,0 +1,87 @@
+"""ImageNet weights: fetched where a network is, said plainly where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from urllib.error import URLError
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+RANDOM = "random initialisation"
+
+
+def adapt_input(weight: Float[Tensor, "o i h w"], in_channels: int) -> Float[Tensor, "o c h w"]:
+    """Fits a three-channel first convolution to ``in_channels`` without changing its response.
+
+    One channel gets the sum over RGB, so that a grey image gives what it gave as three equal
+    channels. Other counts repeat the filters and scale them to keep the response to equal channels.
+    """
+    rgb = weight.shape[1]
+    if in_channels == rgb:
+        return weight
+    if in_channels == 1:
+        return weight.sum(1, keepdim=True)
+    repeats = -(-in_channels // rgb)
+    return weight.repeat(1, repeats, 1, 1)[:, :in_channels] * (rgb / in_channels)
+
+
+def replace_first_conv(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
+    """``conv`` rebuilt for ``in_channels``, its weights adapted by :func:`adapt_input`."""
+    if conv.in_channels == in_channels:
+        return conv
+    new = nn.Conv2d(
+        in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,  # pyright: ignore
+        bias=conv.bias is not None,
+    )
+    with torch.no_grad():
+        new.weight.copy_(adapt_input(conv.weight, in_channels))
+        if conv.bias is not None and new.bias is not None:
+            new.bias.copy_(conv.bias)
+    return new
+
+
+def with_pretrained(wanted: bool, build: Callable[[bool], nn.Module], what: str) -> nn.Module:
+    """``build(True)`` where the weights can be had, else ``build(False)`` and one clear line.
+
+    The result's ``weights_origin`` says which it was; the run records it.
+    """
+    origin = RANDOM
+    net = None
+    if wanted:
+        try:
+            with _patience(10):
+                net = build(True)
+            origin = what
+        except (URLError, OSError, RuntimeError) as err:
+            if not _is_fetch_error(err):
+                raise
+            reason = str(getattr(err, "reason", err)).split("\n", 1)[0][:120]
+            origin = f"{RANDOM} ({what} not reachable: {reason})"
+            log.warning("%s could not be fetched (%s); training starts from %s.", what, reason, RANDOM)
+    if net is None:
+        net = build(False)
+    net.weights_origin = origin  # pyright: ignore[reportArgumentType]
+    return net
+
+
+def _is_fetch_error(err: BaseException) -> bool:
+    """Whether the download failed, as against a defect in building the network."""
+    return isinstance(err, OSError) or "client has been closed" in str(err)
+
+
+@contextlib.contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """A network that swallows packets must not hold a training job for minutes."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

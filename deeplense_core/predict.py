@@ -1,0 +1,218 @@
+"""Using a trained network: load it by name, bring any image to what it was trained on, ask it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor, nn
+
+from deeplense_core.errors import UserError
+from deeplense_core.images import LensImage, read_image
+from deeplense_core.metrics import apply_temperature
+from deeplense_core.models import build_model
+from deeplense_core.preprocess import PreprocessConfig, center_crop, rescale
+from deeplense_core.registry import nearest
+from deeplense_core.runs import list_runs, open_run
+from deeplense_core.tasks.classify import logits
+from deeplense_core.workspace import shipped_models_dir
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of one image, and what to keep in mind when reading it."""
+
+    probabilities: Float[np.ndarray, " k"]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and its card: the facts of how it was made and what it expects."""
+
+    name: str
+    folder: Path
+    card: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.card["classes"])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(c, h, w) of the training images."""
+        c, h, w = self.card["shape"]
+        return c, h, w
+
+    @property
+    def pixel_scale_arcsec(self) -> float | None:
+        return self.card["pixel_scale_arcsec"]
+
+    @cached_property
+    def net(self) -> nn.Module:
+        """The network in evaluation mode, on the best device there is."""
+        net = build_model(self.card["model"], self.card["model_settings"], **self.card["model_args"])
+        path = self.folder / "model.safetensors"
+        try:
+            net.load_state_dict(load_tensors(path.read_bytes()))
+        except (OSError, SafetensorError, RuntimeError) as err:
+            raise UserError(f"The weights of {self.name!r} cannot be read ({type(err).__name__}): the file "
+                            f"{path.name} is damaged or of another model. Train again, or restore it.") from err
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return net.to(memory_format=torch.channels_last).to(device).eval()  # pyright: ignore
+
+    def logits(self, images: Float[np.ndarray, "n c h w"], averaged: bool = True) -> Float[np.ndarray, "n k"]:
+        """Raw class logits (n, k), float64, of images already at the training size and scale."""
+        device = next(self.net.parameters()).device
+        cfg = PreprocessConfig(**self.card["preprocess"])
+        blocks = [
+            logits(self.net, torch.from_numpy(np.array(images[i : i + BATCH], dtype=np.float32)).to(device),
+                   cfg, averaged)
+            for i in range(0, len(images), BATCH)
+        ]
+        return torch.cat(blocks).cpu().numpy().astype(np.float64)
+
+    def calibrate(self, outputs: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+        """Probabilities from logits, with the temperature found on the validation set."""
+        return apply_temperature(outputs, self.card["temperature"])
+
+    def predict(
+        self, images: Float[np.ndarray, "n c h w"], pixel_scale_arcsec: float | None = None
+    ) -> list[Prediction]:
+        """Calibrated probabilities of raw images of one shape, brought to the training scale first.
+
+        Raises:
+            UserError: wrong number of bands, or values that are not finite.
+        """
+        fitted, warnings = self.fit(images, pixel_scale_arcsec)
+        return [Prediction(row, warnings) for row in self.calibrate(self.logits(fitted))]
+
+    def fit(
+        self, images: Float[np.ndarray, "n c h w"], pixel_scale_arcsec: float | None
+    ) -> tuple[Float[np.ndarray, "n c2 h2 w2"], tuple[str, ...]]:
+        """Images resampled, cropped or padded to the training field, and warnings that say what was done."""
+        images = np.asarray(images, dtype=np.float32)
+        bands, height, width = self.shape
+        if images.shape[1] != bands:
+            raise UserError(f"{self.name!r} was trained on {bands} band(s) and the image has "
+                            f"{images.shape[1]}. Choose {bands} band(s) of it, or another model.")
+        if not np.isfinite(images).all():
+            raise UserError("The image has pixels that are not finite (NaN or infinity). Fill or crop them.")
+        x, warnings = torch.from_numpy(np.array(images)), []
+        if self.pixel_scale_arcsec and pixel_scale_arcsec:
+            x = self._to_scale(x, pixel_scale_arcsec, warnings)
+        elif x.shape[-2:] != (height, width):
+            field_arcsec = f"{height * self.pixel_scale_arcsec:.2g} arcsec" if self.pixel_scale_arcsec else \
+                f"{height} pixels"
+            warnings.append(f"pixel scale unknown: stretched to the training field of {field_arcsec}")
+            x = rescale(x, height / x.shape[-2])
+        if x.shape[-2:] != (height, width):
+            if min(x.shape[-2:]) < 0.8 * height:
+                warnings.append("field smaller than the training field: border repeated")
+            x = center_crop(x, height)
+        return x.numpy(), tuple(warnings)
+
+    def _to_scale(self, x: Tensor, pixel_scale_arcsec: float, warnings: list[str]) -> Tensor:
+        assert self.pixel_scale_arcsec
+        factor = pixel_scale_arcsec / self.pixel_scale_arcsec
+        if abs(factor - 1) > 1e-3:
+            warnings.append(f"resampled from {pixel_scale_arcsec:.3g} to {self.pixel_scale_arcsec:.3g} "
+                            "arcsec per pixel")
+        if factor > 1.5:
+            warnings.append("pixels are coarser than in training: fine structure cannot be seen")
+        return rescale(x, factor)
+
+
+def load_model(name: str) -> Trained:
+    """A finished run, or a model that ships with the project, by name.
+
+    Raises:
+        UserError: no such run or model, or one that has no weights yet.
+    """
+    shipped = shipped_models_dir() / name
+    if name in shipped_models():
+        return Trained(name, shipped, _card(shipped))
+    known = [*shipped_models(), *(row.id for row in list_runs())]
+    if name not in known:
+        raise UserError(f"There is no run or shipped model {name!r}. {nearest(name, known)}")
+    run = open_run(name)
+    if not (run.path / "model.json").exists():
+        raise UserError(f"Run {run.id!r} has no trained weights yet: it is {run.status.state}. "
+                        "Weights are there after its first epoch.")
+    return Trained(run.id, run.path, _card(run.path))
+
+
+def shipped_models() -> list[str]:
+    """Names of the trained models in ``assets/models``."""
+    return sorted(path.parent.name for path in shipped_models_dir().glob("*/model.json"))
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "model.json").read_bytes())
+    except (OSError, ValueError) as err:
+        raise UserError(f"The model card in {folder.name!r} cannot be read: {err}") from err
+
+
+def predict_files(
+    model: Trained, paths: Sequence[Path], pixel_scale_arcsec: float | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> tuple[list[dict[str, Any]], list[tuple[Path, str]]]:
+    """Classifies image files and folders of them; a bad file is reported and does not stop the others.
+
+    Args:
+        model: What to ask.
+        paths: Files, and folders whose files are taken in order of name.
+        pixel_scale_arcsec: For files that do not say it.
+        progress: Called with files done and files in all.
+
+    Returns:
+        Rows ``name, ra, dec, class, score, p_<class>..., warning`` and the failed files with the reason.
+
+    Raises:
+        UserError: a path that does not exist, or no file at all.
+    """
+    files = _files(paths)
+    rows, failed = [], []
+    for i, path in enumerate(files):
+        try:
+            image = read_image(path)
+            scale = image.pixel_scale_arcsec or pixel_scale_arcsec
+            rows.append(_row(model, path.name, image, model.predict(image.pixels[None], scale)[0]))
+        except UserError as err:
+            failed.append((path, str(err)))
+        if progress:
+            progress(i + 1, len(files))
+    return rows, failed
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"There is no file or folder {str(path)!r}.")
+        files += sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"No files in {', '.join(repr(str(p)) for p in paths)}.")
+    return files
+
+
+def _row(model: Trained, name: str, image: LensImage, prediction: Prediction) -> dict[str, Any]:
+    best = int(prediction.probabilities.argmax())
+    return {
+        "name": name, "ra": image.meta.get("ra"), "dec": image.meta.get("dec"), "class": model.classes[best],
+        "score": float(prediction.probabilities[best]),
+        **{f"p_{c}": float(p) for c, p in zip(model.classes, prediction.probabilities, strict=True)},
+        "warning": "; ".join(prediction.warnings),
+    }

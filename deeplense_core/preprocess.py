@@ -1,0 +1,66 @@
+"""From a stored image to the network's input: one fixed, recorded chain of steps.
+
+The same chain runs in training, evaluation and prediction, so what a network saw is what it gets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from deeplense_core.spec import knob
+
+STRETCHES = ("sqrt", "log", "none")
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    crop: int = knob(0, "Side of the central square that the network sees; 0 keeps the whole image",
+                     ge=0, le=1024, unit="pixels", group="input")
+    normalise: str = knob("minmax", "Scale each band of each image to [0, 1] by its own minimum and maximum "
+                          "(as the published sets are), or leave values as they are",
+                          choices=("minmax", "none"), group="input")
+    stretch: str = knob("sqrt", "Brightness stretch; the square root makes photon noise equal everywhere",
+                        choices=STRETCHES, group="input")
+
+
+def preprocess(
+    images: Float[Tensor, "b c h w"], cfg: PreprocessConfig
+) -> Float[Tensor, "b c h2 w2"]:
+    """Crops the centre, scales and stretches. Values end near zero mean and unit spread."""
+    x = center_crop(images, cfg.crop) if cfg.crop else images
+    if cfg.normalise == "minmax":
+        low = x.amin((2, 3), keepdim=True)
+        x = (x - low) / (x.amax((2, 3), keepdim=True) - low).clamp_min(1e-12)
+    if cfg.stretch == "sqrt":
+        # Offsets and factors bring common-test images to about zero mean and unit spread.
+        return ((x.clamp_min(0) + 0.003).sqrt() - 0.15) * 8
+    if cfg.stretch == "log":
+        return torch.log1p(10 * x.clamp_min(0)) * 2 - 0.5
+    return x
+
+
+def center_crop(images: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b c s s"]:
+    """The central ``side`` x ``side`` pixels; smaller images are padded with their border value."""
+    h, w = images.shape[-2:]
+    short_h, short_w = max(0, side - h), max(0, side - w)
+    if short_h or short_w:
+        pad = (short_w // 2, short_w - short_w // 2, short_h // 2, short_h - short_h // 2)
+        images = F.pad(images, pad, mode="replicate")
+        h, w = images.shape[-2:]
+    top, left = (h - side) // 2, (w - side) // 2
+    return images[..., top : top + side, left : left + side]
+
+
+def rescale(
+    images: Float[Tensor, "b c h w"], factor: float
+) -> Float[Tensor, "b c h2 w2"]:
+    """Resamples by ``factor`` (new pixels per old pixel), surface brightness kept, antialiased."""
+    if abs(factor - 1) < 1e-3:
+        return images
+    size = [max(8, round(s * factor)) for s in images.shape[-2:]]
+    return F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)

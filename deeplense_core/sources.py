@@ -1,0 +1,219 @@
+"""Where training images come from: a data set held on the device, or the simulator, fresh each step.
+
+Both give the same batches for the same (seed, epoch, step), so a resumed run sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import psutil
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from deeplense_core.data import Dataset, open_dataset
+from deeplense_core.errors import UserError
+from deeplense_core.sim import RECIPES, recipe_info, simulate
+from deeplense_core.spec import knob
+
+SIM = "sim:"
+VALIDATION, TEST = 1 << 40, 1 << 41
+"""First stream of the held-out simulations: training steps use the streams from 0 on."""
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class OnlineConfig:
+    """Settings of online simulation (``--data sim:RECIPE``); a stored data set ignores them."""
+
+    images_per_epoch: int = knob(20_000, "Fresh images between two validations", ge=64, le=10_000_000,
+                                 quick=1_000, group="online simulation")
+    val_images: int = knob(1_500, "Images of the fixed validation set", ge=30, le=100_000, quick=300,
+                           group="online simulation")
+    test_images: int = knob(3_000, "Images of the fixed test set", ge=30, le=100_000, quick=300,
+                            group="online simulation")
+    curriculum_start: float = knob(10.0, "Substructure mass at the start, in units of the recipe's; falls "
+                                   "geometrically to 1", ge=1, le=50, group="online simulation")
+    curriculum_fraction: float = knob(0.5, "Part of the training over which the mass falls", ge=0, le=1,
+                                      group="online simulation")
+    matched: bool = knob(True, "Draw triplets that share lens and source and differ in class only",
+                         group="online simulation")
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """What a task needs to know about its data before the first batch."""
+
+    name: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    pixel_scale_arcsec: float | None
+    bands: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Images:
+    """A held-out part: images on the host or in a memory map, labels and ids in the same order."""
+
+    store: Float[np.ndarray, "m c h w"]
+    rows: Int[np.ndarray, " n"]
+    """Rows of ``store``: read only when their turn comes, so a part may be larger than memory."""
+    labels: Int[np.ndarray, " n"]
+    ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def blocks(self, size: int) -> Iterator[Float[np.ndarray, "b c h w"]]:
+        """The images in order, float32, ``size`` at a time."""
+        for start in range(0, len(self.rows), size):
+            yield np.array(self.store[self.rows[start : start + size]], dtype=np.float32)
+
+    def batches(self, size: int, device: torch.device) -> Iterator[Tensor]:
+        """The images in order, as float32 tensors on ``device``."""
+        for block in self.blocks(size):
+            yield torch.from_numpy(block).to(device)
+
+
+@dataclass(frozen=True)
+class Batch:
+    images: Float[Tensor, "b c h w"]
+    labels: Int[Tensor, " b"]
+
+
+class Source(Protocol):
+    """Training batches and held-out parts of one body of data."""
+
+    info: DataInfo
+
+    def steps(self, batch_size: int) -> int: ...
+    def batch(self, epoch: int, step: int, batch_size: int, total_steps: int) -> Batch: ...
+    def part(self, split: str) -> Images: ...
+
+
+def describe(data: str) -> DataInfo:
+    """What ``data`` (a folder, or ``sim:RECIPE``) holds, without loading images.
+
+    Raises:
+        UserError: unknown recipe, missing or damaged folder.
+    """
+    if data.startswith(SIM):
+        info = recipe_info(RECIPES[data.removeprefix(SIM)].name)
+        return DataInfo(data, tuple(info["classes"]), tuple(info["shape"]), info["pixel_scale_arcsec"],
+                        tuple(info["bands"]), f"sim-{info['name']}")
+    return _info(open_dataset(Path(data)))
+
+
+def _info(ds: Dataset) -> DataInfo:
+    return DataInfo(ds.name, ds.classes, tuple(ds.images.shape[1:]), ds.pixel_scale_arcsec, ds.bands,
+                    ds.fingerprint)
+
+
+def open_source(data: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool) -> Source:
+    """The source behind a run's ``data``."""
+    if data.startswith(SIM):
+        return SimulatedSource(data.removeprefix(SIM), cfg, seed, device, compiled)
+    return StoredSource(open_dataset(Path(data)), seed, device)
+
+
+class StoredSource:
+    """A data set whose training part lives on the device as one tensor, when it fits."""
+
+    def __init__(self, dataset: Dataset, seed: int, device: torch.device):
+        self.info = _info(dataset)
+        self.dataset, self.seed, self.device = dataset, seed, device
+        self.rows = dataset.rows("train")
+        self.rows = self.rows[dataset.labels[self.rows] >= 0]
+        if not len(self.rows):
+            raise UserError(f"Data set {dataset.name!r} has no training images: its train split is empty.")
+        self.labels = torch.from_numpy(np.asarray(dataset.labels[self.rows])).to(device)
+        self.images: Tensor | None = None
+        size = len(self.rows) * int(np.prod(self.info.shape)) * 4
+        if size < 0.5 * _free_bytes(device):
+            self.images = torch.from_numpy(np.asarray(dataset.images[self.rows])).to(device)
+
+    def steps(self, batch_size: int) -> int:
+        return max(1, len(self.rows) // batch_size)
+
+    def batch(self, epoch: int, step: int, batch_size: int, total_steps: int) -> Batch:
+        order = torch.randperm(len(self.rows), generator=generator(self.seed, epoch))
+        pick = order[step * batch_size : (step + 1) * batch_size]
+        if self.images is not None:
+            images = self.images[pick.to(self.device)]
+        else:  # larger than the device: read these rows from the memory map, in file order
+            rows = self.rows[pick.numpy()]
+            back = np.argsort(np.argsort(rows))
+            images = torch.from_numpy(np.asarray(self.dataset.images[np.sort(rows)])[back]).to(self.device)
+        return Batch(images, self.labels[pick.to(self.device)])
+
+    def part(self, split: str) -> Images:
+        return stored_images(self.dataset, split)
+
+
+class SimulatedSource:
+    """The simulator as an endless data set: no disk, no image seen twice."""
+
+    def __init__(self, recipe: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool):
+        self.info = describe(SIM + recipe)
+        self.recipe, self.cfg, self.seed, self.device, self.compiled = recipe, cfg, seed, device, compiled
+
+    def steps(self, batch_size: int) -> int:
+        return max(1, self.cfg.images_per_epoch // batch_size)
+
+    def batch(self, epoch: int, step: int, batch_size: int, total_steps: int) -> Batch:
+        done = epoch * self.steps(batch_size) + step
+        batch = simulate(
+            self.recipe, batch_size, seed=self.seed, stream=done, device=str(self.device),
+            mass_fraction_scale=self.mass_scale(done / max(1, total_steps)), matched=self.cfg.matched,
+            compiled=self.compiled,
+        )
+        return Batch(batch.images, batch.labels)
+
+    def mass_scale(self, progress: float) -> float:
+        """Substructure mass in units of the recipe's at ``progress`` (0 to 1) of the training."""
+        cfg = self.cfg
+        left = 1 - progress / cfg.curriculum_fraction if cfg.curriculum_fraction else 0.0
+        return cfg.curriculum_start ** max(0.0, left)
+
+    def part(self, split: str) -> Images:
+        count, first = {"val": (self.cfg.val_images, VALIDATION), "test": (self.cfg.test_images, TEST)}[split]
+        return simulated_images(self.recipe, count, self.seed, first, str(self.device), self.compiled)
+
+
+def stored_images(dataset: Dataset, split: str) -> Images:
+    """The labelled images of a split, left on disk until they are asked for."""
+    rows = dataset.rows(split)
+    rows = rows[dataset.labels[rows] >= 0]
+    return Images(dataset.images, rows, dataset.labels[rows], dataset.catalog["id"].to_numpy()[rows])
+
+
+def simulated_images(
+    recipe: str, count: int, seed: int, first_stream: int, device: str = "cpu", compiled: bool = False
+) -> Images:
+    """``count`` images of a recipe at its nominal mass, balanced, from streams of their own."""
+    images, labels = [], []
+    for chunk in range(-(-count // CHUNK)):
+        batch = simulate(recipe, CHUNK, seed=seed, stream=first_stream + chunk, device=device,
+                         compiled=compiled)
+        images.append(batch.images.cpu().numpy())
+        labels.append(batch.labels.cpu().numpy())
+    ids = np.array([f"sim-{seed}-{first_stream}-{i}" for i in range(count)])
+    return Images(np.concatenate(images), np.arange(count), np.concatenate(labels)[:count], ids)
+
+
+def generator(*key: Any) -> torch.Generator:
+    """A CPU generator whose stream depends on every number of ``key``."""
+    words = np.random.SeedSequence([int(k) & 0xFFFFFFFF for k in key]).generate_state(2)
+    return torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

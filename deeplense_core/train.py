@@ -1,0 +1,362 @@
+"""Training: one plan, one loop, whatever the task.
+
+The loop holds no mathematics of a task (``task.step``) and no state beyond what a checkpoint holds: the
+order of images and every random draw are functions of (seed, epoch, step), so a resumed run on CPU repeats
+the uninterrupted one bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+from deeplense_core.errors import UserError
+from deeplense_core.models import build_model, model_entry
+from deeplense_core.precision import faster_precision
+from deeplense_core.runs import Run
+from deeplense_core.sources import OnlineConfig, Source, describe, generator, open_source
+from deeplense_core.spec import Knob, RunSpec, config_from, knob, knobs, split_settings
+from deeplense_core.tasks import TASKS, Task
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[Mapping[str, Any]], None]
+COMPILE_PAYS_FROM = 60_000
+"""Images of a run from which the minute that compilation takes on a CPU is won back."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of the loop, the same for every task."""
+
+    epochs: int = knob(20, "Passes over the training images", ge=1, le=10_000, quick=2, group="training")
+    batch_size: int = knob(64, "Images a step", ge=2, le=4096, group="training")
+    lr: float = knob(1e-3, "Peak learning rate of AdamW", ge=1e-6, le=1, group="training")
+    weight_decay: float = knob(0.05, "Decoupled weight decay", ge=0, le=1, group="training")
+    warmup: float = knob(0.05, "Part of the training over which the learning rate rises", ge=0, le=0.5,
+                         group="training")
+    grad_clip: float = knob(1.0, "Largest norm of the gradient; 0 leaves it alone", ge=0, le=100,
+                            group="training")
+    ema: float = knob(0.998, "Decay of the moving average of the weights that is evaluated; 0 turns it off",
+                      ge=0, le=0.99999, group="training")
+    patience: int = knob(10, "Epochs without a better validation before it stops early; 0 never stops",
+                         ge=0, le=1000, group="training")
+    precision: str = knob("auto", "Arithmetic: auto measures which is faster here",
+                          choices=("auto", "float32", "bf16"), group="speed")
+    compile: str = knob("auto", "torch.compile: auto compiles where the run is long enough to win it back",
+                        choices=("auto", "on", "off"), group="speed")
+
+
+def setting_classes(task: str, model: str) -> tuple[type, ...]:
+    """Every settings class of a run, the model's own first."""
+    own = model_entry(model).config
+    return (*([own] if own else []), TrainConfig, *TASKS[task].about["configs"], OnlineConfig)
+
+
+def settings_of(task: str, model: str) -> dict[str, Knob]:
+    """Every setting that ``train`` takes for this task and model, by name: for forms, flags and docs."""
+    return {name: k for config in setting_classes(task, model) for name, k in knobs(config).items()}
+
+
+def plan(
+    task: str, data: str, model: str, settings: Mapping[str, Any], seed: int = 0, name: str = "",
+    device: str = "auto",
+) -> RunSpec:
+    """A run with every default resolved and everything checked that can be checked before it starts.
+
+    Raises:
+        UserError: unknown task, model or setting, a value out of bounds, data that cannot serve.
+    """
+    entry = TASKS[task]
+    if task not in model_entry(model).about["tasks"]:
+        raise UserError(f"Model {model!r} is not made for task {task!r}.")
+    if not 0 <= seed < 2**31:
+        raise UserError(f"seed = {seed} must be between 0 and 2147483647.")
+    classes = setting_classes(task, model)
+    resolved = split_settings(settings, *classes)
+    model_settings = resolved.pop(0) if model_entry(model).config else {}
+    train_settings = {key: value for part in resolved for key, value in part.items()}
+    chosen = choose_device(device)
+    entry.build(train_settings, describe(data))
+    return RunSpec(task, data, model, model_settings, train_settings, {"device": chosen}, seed, name)
+
+
+def choose_device(device: str) -> str:
+    """``auto`` as the device there is.
+
+    Raises:
+        UserError: ``cuda`` asked for where there is none, or another word.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"Unknown device {device!r}. Choose from: auto, cpu, cuda.")
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise UserError("No CUDA device was found. Use --device cpu, or auto.")
+    return "cuda" if there and device != "cpu" else "cpu"
+
+
+@dataclass
+class State:
+    """What a checkpoint holds beside the tensors."""
+
+    epoch: int = 0
+    step: int = 0
+    best: float = -math.inf
+    best_epoch: int = -1
+    stale: int = 0
+
+
+@dataclass
+class Setup:
+    """Everything the loop works on, built from a spec alone."""
+
+    fabric: Fabric
+    task: Task
+    source: Source
+    cfg: TrainConfig
+    net: nn.Module
+    model: nn.Module
+    shadow: nn.Module
+    optimizer: torch.optim.Optimizer
+    steps: int
+    seed: int
+    state: State = field(default_factory=State)
+
+    @property
+    def total(self) -> int:
+        return self.steps * self.cfg.epochs
+
+
+def train(run: Run, report: Report = lambda _: None) -> str:
+    """Trains the run in its folder and returns ``done`` or ``cancelled``.
+
+    Continues from the latest good checkpoint. Out of memory on a GPU is tried once more at half the batch.
+    """
+    try:
+        return _train(run, report, halve=False)
+    except torch.OutOfMemoryError:
+        run.log("info", 0, text="The GPU ran out of memory: trying once more with half the batch.")
+    torch.cuda.empty_cache()
+    return _train(run, report, halve=True)
+
+
+def _train(run: Run, report: Report, halve: bool) -> str:
+    job = setup(run.spec, halve)
+    _restore(run, job)
+    run.log("info", 0, text=f"{type(job.net).__name__}: {parameters(job.net):,} parameters, "
+            f"{job.fabric.device}, {job.fabric._precision.precision}, weights: {origin(job.net)}")
+    val = job.source.part("val")
+    if not len(val):
+        raise UserError(f"Data set {run.spec.data!r} has an empty val split: validation picks the best epoch.")
+    state, pace = job.state, Pace(run, job, report)
+    while state.epoch < job.cfg.epochs:
+        while state.step < job.steps:
+            loss = train_step(job)
+            state.step += 1
+            pace.tick(loss)
+            if run.should_stop():
+                _save(run, job)
+                return "cancelled"
+            if pace.checkpoint_due():
+                _save(run, job)
+        _validate(run, job, val, report)
+        state.epoch, state.step = state.epoch + 1, 0
+        _save(run, job)
+        if job.cfg.patience and state.stale >= job.cfg.patience:
+            run.log("info", state.epoch, text=f"Stopped early: no better {job.task.best} for "
+                    f"{state.stale} epochs.")
+            break
+    return "done"
+
+
+def setup(spec: RunSpec, halve: bool = False) -> Setup:
+    """Device, data, task, network and optimizer of a spec, freshly initialised from its seed."""
+    cfg = config_from(TrainConfig, spec.train_settings)
+    if halve:
+        cfg = TrainConfig(**{**cfg.__dict__, "batch_size": max(2, cfg.batch_size // 2)})
+    device = choose_device(spec.resources.get("device", "auto"))
+    precision = faster_precision(device) if cfg.precision == "auto" else cfg.precision
+    fabric = Fabric(accelerator=device, devices=1,
+                    precision="bf16-mixed" if precision == "bf16" else "32-true")
+    online = config_from(OnlineConfig, spec.train_settings)
+    long_enough = cfg.compile == "on" or (
+        cfg.compile == "auto" and shutil.which("c++") is not None
+        and cfg.epochs * online.images_per_epoch >= COMPILE_PAYS_FROM
+    )
+    source = open_source(spec.data, online, spec.seed, fabric.device, compiled=long_enough)
+    steps = source.steps(cfg.batch_size)
+    compiled = cfg.compile == "on" or (
+        long_enough and cfg.epochs * steps * cfg.batch_size >= COMPILE_PAYS_FROM
+    )
+    task: Task = TASKS[spec.task].build(spec.train_settings, source.info)
+    torch.manual_seed(spec.seed)
+    net = build_model(spec.model, spec.model_settings, **task.model_args())
+    net = net.to(memory_format=torch.channels_last).to(fabric.device)  # pyright: ignore[reportCallIssue]
+    shadow = copy.deepcopy(net).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(_groups(net, cfg.weight_decay), lr=cfg.lr, fused=True)
+    model, optimizer = fabric.setup(torch.compile(net) if compiled else net, optimizer)
+    return Setup(fabric, task, source, cfg, net, model, shadow, optimizer, steps, spec.seed)
+
+
+def _groups(net: nn.Module, weight_decay: float) -> list[dict]:
+    """Norms and biases are not decayed."""
+    wide = [p for p in net.parameters() if p.ndim > 1]
+    narrow = [p for p in net.parameters() if p.ndim <= 1]
+    return [{"params": wide, "weight_decay": weight_decay}, {"params": narrow, "weight_decay": 0.0}]
+
+
+def train_step(job: Setup) -> float | torch.Tensor:
+    """One batch forward, back, and into the weights and their average. Returns the loss, detached."""
+    epoch, step = job.state.epoch, job.state.step
+    done = epoch * job.steps + step
+    for group in job.optimizer.param_groups:
+        group["lr"] = job.cfg.lr * schedule(done / job.total, job.cfg.warmup)
+    batch = job.source.batch(epoch, step, job.cfg.batch_size, job.total)
+    draw = generator(job.seed, epoch, step)
+    torch.manual_seed(draw.initial_seed() & 0x7FFFFFFF)  # dropout too is a function of (seed, epoch, step)
+    job.model.train()
+    out = job.task.step(job.model, batch, draw)
+    job.fabric.backward(out.loss)
+    if job.cfg.grad_clip:
+        job.fabric.clip_gradients(job.model, job.optimizer, max_norm=job.cfg.grad_clip, error_if_nonfinite=False)
+    job.optimizer.step()
+    job.optimizer.zero_grad(set_to_none=True)
+    average_weights(job.shadow, job.net, min(job.cfg.ema, (1 + done) / (10 + done)))
+    return out.loss.detach()
+
+
+def schedule(progress: float, warmup: float) -> float:
+    """Linear warm-up, then half a cosine to 1 % of the peak; ``progress`` runs from 0 to 1."""
+    if progress < warmup:
+        return (progress + 1e-3) / (warmup + 1e-3)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / max(1e-9, 1 - warmup)))
+
+
+@torch.no_grad()
+def average_weights(shadow: nn.Module, net: nn.Module, decay: float) -> None:
+    """Moves ``shadow`` towards ``net``: weights and float buffers averaged, counters copied."""
+    old, new = shadow.state_dict(), net.state_dict()
+    floats = [name for name, value in old.items() if value.is_floating_point()]
+    torch._foreach_lerp_([old[n] for n in floats], [new[n] for n in floats], 1 - decay)
+    for name in old.keys() - set(floats):
+        old[name].copy_(new[name])
+
+
+def _validate(run: Run, job: Setup, val: Any, report: Report) -> None:
+    """Scores the averaged weights, keeps them when they are the best so far."""
+    state = job.state
+    with job.fabric.autocast():
+        outputs = job.task.predict(job.shadow, val, job.fabric.device, 4 * job.cfg.batch_size, averaged=False)
+    scores = job.task.score(outputs, val)
+    run.log("val", state.epoch + 1, **scores)
+    better = scores[job.task.best] > state.best
+    if better:
+        state.best, state.best_epoch, state.stale = scores[job.task.best], state.epoch + 1, 0
+        export(run, job, outputs, val, scores)
+        run.set_status(best=state.best, best_name=job.task.best)
+    else:
+        state.stale += 1
+    report({"epoch": state.epoch + 1, "epochs": job.cfg.epochs, **scores, "better": better})
+
+
+def export(run: Run, job: Setup, outputs: Any, val: Any, scores: Mapping[str, float]) -> None:
+    """Writes the network that ``predict`` and ``evaluate`` load: weights and a card of plain facts."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in job.shadow.state_dict().items()}
+    info, spec = job.source.info, run.spec
+    card = {
+        "task": spec.task, "model": spec.model, "model_settings": {**spec.model_settings, "pretrained": False},
+        "model_args": job.task.model_args(), "data": spec.data, "data_fingerprint": info.fingerprint,
+        "seed": spec.seed, "shape": list(info.shape), "pixel_scale_arcsec": info.pixel_scale_arcsec,
+        "bands": list(info.bands), "epoch": job.state.epoch + 1, "weights_origin": origin(job.net),
+        "validation": dict(scores), **job.task.card(outputs, val),
+    }
+    if "pretrained" not in spec.model_settings:
+        del card["model_settings"]["pretrained"]
+    run.save_file("model.safetensors", save_tensors(tensors))
+    run.save_file("model.json", json.dumps(card, indent=1).encode())
+
+
+def _save(run: Run, job: Setup) -> None:
+    """Everything an exact resume needs, loadable with ``weights_only=True``."""
+    payload = io.BytesIO()
+    torch.save({
+        "net": job.net.state_dict(), "shadow": job.shadow.state_dict(),
+        "optimizer": job.optimizer.state_dict(), "state": vars(job.state), "batch_size": job.cfg.batch_size,
+    }, payload)
+    run.save_checkpoint(f"{job.state.epoch:05d}-{job.state.step:07d}", payload.getvalue())
+
+
+def _restore(run: Run, job: Setup) -> None:
+    raw = run.latest_checkpoint()
+    if raw is None:
+        return
+    saved = torch.load(io.BytesIO(raw), map_location=job.fabric.device, weights_only=True)
+    if saved["batch_size"] != job.cfg.batch_size:
+        return  # the batch was halved: steps no longer mean the same
+    job.net.load_state_dict(saved["net"])
+    job.shadow.load_state_dict(saved["shadow"])
+    job.optimizer.load_state_dict(saved["optimizer"])
+    job.state = State(**saved["state"])
+    run.log("info", job.state.epoch, text=f"Resumed at epoch {job.state.epoch + 1}, step {job.state.step}.")
+
+
+class Pace:
+    """Tells how training goes about once a second, and when a checkpoint is due."""
+
+    EVERY_S, CHECKPOINT_S = 1.0, 120.0
+
+    def __init__(self, run: Run, job: Setup, report: Report):
+        self.run, self.job, self.report = run, job, report
+        self.said = self.saved = time.monotonic()
+        self.losses: list[float | torch.Tensor] = []
+
+    def tick(self, loss: float | torch.Tensor) -> None:
+        self.losses.append(loss)
+        now = time.monotonic()
+        if now - self.said < self.EVERY_S:
+            return
+        job, state = self.job, self.job.state
+        mean = float(sum(float(v) for v in self.losses) / len(self.losses))
+        if not math.isfinite(mean):
+            raise UserError(f"The loss became {mean} in epoch {state.epoch + 1}: training diverged. "
+                            "Lower lr, or check the data for extreme values.")
+        rate = len(self.losses) * job.cfg.batch_size / (now - self.said)
+        done = state.epoch * job.steps + state.step
+        left = (job.total - done) * job.cfg.batch_size / rate
+        lr = job.optimizer.param_groups[0]["lr"]
+        self.run.log("train", done, loss=mean, lr=lr, images_per_s=rate, eta_s=left, epoch=state.epoch + 1)
+        self.run.set_status(progress=done / job.total,
+                            note=f"epoch {state.epoch + 1} of {job.cfg.epochs}, {rate:.0f} images/s")
+        self.report({"progress": done / job.total, "loss": mean, "images_per_s": rate, "eta_s": left,
+                     "epoch": state.epoch + 1, "epochs": job.cfg.epochs})
+        self.said, self.losses = now, []
+
+    def checkpoint_due(self) -> bool:
+        now = time.monotonic()
+        if now - self.saved < self.CHECKPOINT_S:
+            return False
+        self.saved = now
+        return True
+
+
+def parameters(net: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+def origin(net: nn.Module) -> str:
+    """Where the initial weights came from, as the builder recorded it."""
+    return str(getattr(net, "weights_origin", "random initialisation"))
