@@ -141,10 +141,10 @@ def _launcher(where: str) -> Callable[[Run], None]:
 
 
 def _start(run: Run, launch: Callable[[Run], None]) -> None:
-    slots.enter(run)
     try:
+        slots.enter(run)
         launch(run)
-    except OSError as err:
+    except (OSError, UserError) as err:
         slots.leave(run)
         cause = f"the worker could not be started: {err}"
         run.set_status(state="failed", cause=cause, finished=time.time())

@@ -193,8 +193,11 @@ class Run:
         append_line(self.path / "metrics.jsonl", json.dumps(plain(row), allow_nan=False).encode())
 
     def metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
-        """Every line of ``metrics.jsonl`` (of one kind), oldest first; torn lines are skipped."""
-        rows = _METRICS.read(self.path / "metrics.jsonl")
+        """Every line of ``metrics.jsonl`` (of one kind), oldest first; torn lines are skipped.
+
+        A resumed run repeats the steps since its last checkpoint; of a repeated one the newest counts.
+        """
+        rows = _newest_of_each_step(_METRICS.read(self.path / "metrics.jsonl"))
         return [row for row in rows if kind is None or row.get("kind") == kind]
 
     def write_log(self, text: str) -> None:
@@ -254,6 +257,14 @@ class Run:
             if (trash / self.id).exists():
                 shutil.rmtree(trash / self.id)
             os.rename(self.path, trash / self.id)
+
+
+def _newest_of_each_step(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    by_step = {}
+    for number, row in enumerate(rows):
+        series = row.get("kind") in ("train", "val")
+        by_step[(row["kind"], row.get("step")) if series else number] = row
+    return list(by_step.values())
 
 
 def open_run(run_id: str) -> Run:
@@ -397,7 +408,8 @@ def _val_curve(path: Path, name: str) -> list[float]:
         lines = (path / "metrics.jsonl").read_bytes().splitlines()
     except OSError:
         return []
-    rows = list(parse_lines(b"\n".join(line for line in lines if b'"kind": "val"' in line)))
+    rows = parse_lines(b"\n".join(line for line in lines if b'"kind": "val"' in line))
+    rows = _newest_of_each_step(rows)
     name = name if any(name in row for row in rows) else "loss"
     curve = [row[name] for row in rows if isinstance(row.get(name), (int, float))]
     return curve[:: max(1, math.ceil(len(curve) / 50))]

@@ -11,7 +11,6 @@ from deeplense_core.errors import UserError
 from deeplense_core.machine import gpu_ids
 from deeplense_core.runs import Run
 from deeplense_core.storage import locked, try_lock
-from deeplense_core.workspace import runs_dir
 
 
 def count() -> int:
@@ -25,25 +24,28 @@ def count() -> int:
 
 
 def enter(run: Run) -> None:
-    """Puts ``run`` at the end of the queue."""
-    with _queue_lock():
-        tickets = [int(path.name.partition("-")[0]) for path in _tickets()]
+    """Puts ``run`` at the end of the queue, unless it is in it already."""
+    folder = _folder(run)
+    with locked(folder / "queue.lock"):
+        if run.id in [_run_of(ticket).id for ticket in _tickets(folder)]:
+            return
         # Clocks move; a number one above the highest keeps the order.
-        number = max([_last_number(), *tickets], default=0) + 1
-        (_folder() / "last").write_text(str(number))
-        (_folder() / "queue" / f"{number:09d}-{run.id}").touch()
+        taken = [int(ticket.name.partition("-")[0]) for ticket in _tickets(folder)]
+        number = max([_last_number(folder), *taken]) + 1
+        (folder / "last").write_text(str(number))
+        (folder / "queue" / f"{number:09d}-{run.id}").touch()
 
 
 def leave(run: Run) -> None:
     """Takes ``run`` out of the queue, if it is there."""
-    for path in _tickets():
-        if _run_of(path).id == run.id:
-            path.unlink(missing_ok=True)
+    for ticket in _tickets(_folder(run)):
+        if _run_of(ticket).id == run.id:
+            ticket.unlink(missing_ok=True)
 
 
 def position(run: Run) -> int | None:
     """Place of ``run`` among the waiting, 1 for the next; None when it does not wait."""
-    waiting = [waiting.id for waiting in _waiting()]
+    waiting = [waiting.id for waiting in _waiting(_folder(run))]
     return waiting.index(run.id) + 1 if run.id in waiting else None
 
 
@@ -53,47 +55,45 @@ def acquire(run: Run) -> tuple[int, int] | None:
     Returns the slot's number and the descriptor that holds it, or None. The slot is free again when the
     last process that inherited the descriptor has ended. On success the run has left the queue.
     """
-    with _queue_lock():
-        first = next(_waiting(), None)
+    folder = _folder(run)
+    with locked(folder / "queue.lock"):
+        first = next(_waiting(folder), None)
         if first is None or first.id != run.id:
             return None
         for slot in range(count()):
-            handle = try_lock(_folder() / f"slot-{slot}")
+            handle = try_lock(folder / f"slot-{slot}")
             if handle is not None:
                 leave(run)
                 return slot, handle
     return None
 
 
-def _folder() -> Path:
-    path = runs_dir() / ".slots"
+def _folder(run: Run) -> Path:
+    """The queue and the slots of the workspace that ``run`` lies in."""
+    path = run.path.parent / ".slots"
     (path / "queue").mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _queue_lock():
-    return locked(_folder() / "queue.lock")
-
-
-def _last_number() -> int:
+def _last_number(folder: Path) -> int:
     try:
-        return int((_folder() / "last").read_text())
+        return int((folder / "last").read_text())
     except (OSError, ValueError):
         return 0
 
 
-def _tickets() -> list[Path]:
+def _tickets(folder: Path) -> list[Path]:
     """Files ``<number>-<run id>`` of the queue, in order."""
-    return sorted(path for path in (_folder() / "queue").iterdir() if path.name[:9].isdecimal())
+    return sorted(path for path in (folder / "queue").iterdir() if path.name[:9].isdecimal())
 
 
 def _run_of(ticket: Path) -> Run:
-    return Run(runs_dir() / ticket.name.partition("-")[2])
+    return Run(ticket.parents[2] / ticket.name.partition("-")[2])
 
 
-def _waiting() -> Iterator[Run]:
+def _waiting(folder: Path) -> Iterator[Run]:
     """Runs in the queue whose worker is alive, in order; the tickets of the others are removed."""
-    for ticket in _tickets():
+    for ticket in _tickets(folder):
         run = _run_of(ticket)
         if run.path.is_dir() and run.status.state == "queued" and run.has_worker():
             yield run

@@ -50,10 +50,10 @@ def work(run_dir: str | Path) -> int:
     run = Run(Path(run_dir).resolve())
     if not (run.path / "spec.json").exists():
         raise UserError(f"{str(run_dir)!r} is not the folder of a run: it has no spec.json.")
-    run.set_worker(identity())
     _on_stop(run)
     _control(_PR_SET_CHILD_SUBREAPER, 1)
     try:
+        run.set_worker(identity())
         run.env()
         slot = _wait_for_turn(run)
         if slot is None or not run.set_status_if(("queued",), state="running", started=time.time()):
@@ -80,6 +80,7 @@ def _wait_for_turn(run: Run) -> int | None:
             return turn[0]
         if time.monotonic() >= next_beat:
             run.beat()
+            slots.enter(run)  # a worker started by hand has no place yet
             place = slots.position(run)
             if place != said:
                 print(f"Waiting for a free slot, number {place} in the queue.", file=sys.stderr, flush=True)
@@ -195,12 +196,17 @@ def _cause(err: BaseException) -> str:
 
 
 def _on_stop(run: Run) -> None:
-    """Lets SIGTERM, Ctrl-C and a closed terminal ask this process to stop the run."""
-    owner = os.getpid()
+    """Lets SIGTERM, Ctrl-C and a closed terminal ask this process to stop the run; twice Ctrl-C kills it."""
+    owner, presses = os.getpid(), 0
 
     def stop(number: int, frame: object) -> None:
+        nonlocal presses
         if os.getpid() == owner:
-            run.request_cancel(run.cancel_grace_s())
+            presses += number == signal.SIGINT
+            if presses > 1:
+                run.request_cancel(grace_s=0)
+            elif not run.should_stop():
+                run.request_cancel()
         else:  # a process that the training forked inherits this, but not its meaning
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -182,6 +183,27 @@ def test_ctrl_c_cancels_a_run_in_the_foreground():
     output, _ = terminal.communicate(timeout=20)
     assert output.decode().strip() == run.id
     assert run.status.state == "cancelled"
+
+
+def test_a_second_ctrl_c_kills_it():
+    terminal = submit_elsewhere("stubborn", "here")
+    run = open_run(wait_for(lambda: [row.id for row in list_runs() if row.state == "running"])[0])
+    hidden = hidden_process(run)
+    os.killpg(terminal.pid, signal.SIGINT)
+    wait_for(run.should_stop)
+    time.sleep(0.3)
+    assert run.status.state == "running"
+    os.killpg(terminal.pid, signal.SIGINT)
+    terminal.communicate(timeout=20)
+    assert run.status.state == "cancelled"
+    assert machine.start_time(hidden) is None
+
+
+def test_a_worker_started_by_hand_takes_its_place_in_the_queue():
+    run = Run.create(spec())
+    command = [*jobs.COMMAND, str(run.path)]
+    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=30).returncode == 0
+    assert run.status.state == "done"
 
 
 # Lost and resumed -----------------------------------------------------------------------------------
