@@ -16,8 +16,10 @@ PAGES = {
     "evaluate": ("Evaluate", ":material/show_chart:"),
 }
 
-st.set_page_config(page_title="DeepLense", page_icon=":material/lens_blur:", layout="wide")
-folder = Path(__file__).parent / "pages"
+root = Path(__file__).parent
+folder = root / "pages"
+# A file, not a Material symbol: browsers would fetch a symbol's icon from fonts.gstatic.com.
+st.set_page_config(page_title="DeepLense", page_icon=root / "assets" / "samples" / "icon.png", layout="wide")
 current = st.navigation(
     [
         st.Page(folder / f"{name}.py", title=title, icon=icon, default=name == "overview")

@@ -98,9 +98,7 @@ def _axes(field: float, height: float) -> str:
 
 
 def _scale_bar(per_arcsec: float, height: float) -> str:
-    length = max(
-        (s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60) if s * per_arcsec <= _SIDE / 4), default=0.1
-    )
+    length = max((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60) if s * per_arcsec <= _SIDE / 4), default=0.1)
     x, y = 14, height - 14
     text = f"{length:g} arcsec"
     return (

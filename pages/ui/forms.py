@@ -92,12 +92,11 @@ def _widget(knob: Knob, key: str) -> Any:
     if knob.type is bool:
         return st.toggle(**common)
     if knob.type is int:
-        return st.number_input(min_value=_bound(knob.ge, int), max_value=_bound(knob.le, int), step=1, **common)
+        limits = {"min_value": _bound(knob.ge, int), "max_value": _bound(knob.le, int)}
+        return st.number_input(step=1, **limits, **common)
     if knob.type is float:
-        return st.number_input(
-            min_value=_bound(knob.ge, float), max_value=_bound(knob.le, float),
-            step=step(knob), format="%.6g", **common,
-        )  # fmt: skip
+        limits = {"min_value": _bound(knob.ge, float), "max_value": _bound(knob.le, float)}
+        return st.number_input(step=step(knob), format="%.6g", **limits, **common)
     return st.text_input(**common)
 
 

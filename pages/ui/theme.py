@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Literal
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from deeplense_core.plots.theme import class_style
 
 
 def page(title: str, lead: str = "") -> None:
-    """The page's heading and, below it, one quiet sentence."""
+    """The page's heading and, below it, one quiet sentence. The first thing a page calls."""
+    if PagesManager.uses_pages_directory:
+        # A server's very first visit, at a deep link: Streamlit found the folder ``pages`` and ran this file in
+        # place of app.py. Its own st.navigation ends that for good, but only app.py calls it.
+        PagesManager.uses_pages_directory = False
+        st.rerun()
     st.title(title, anchor=False)
     if lead:
         st.caption(lead)

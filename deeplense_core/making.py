@@ -1,0 +1,168 @@
+"""Data sets made in the background: a process of its own for each, which outlives the page that began it.
+
+What is being made is a folder ``making/<id>`` of the workspace with the command, who runs it and its log.
+The folder goes when the data set is there; where the process died without one, its last words are the error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deeplense_core.data_writer import list_unfinished
+from deeplense_core.errors import UserError
+from deeplense_core.machine import identity, is_alive
+from deeplense_core.storage import atomic_write
+from deeplense_core.workspace import ROOT, datasets_dir, home, safe_name
+
+CANCEL_WAIT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Making:
+    """One data set in the making, or one whose making failed."""
+
+    id: str
+    name: str
+    """Name of the data set's folder."""
+    source: str
+    """What it is made from: a recipe, or the folder that is read."""
+    state: str
+    """``running`` or ``failed``."""
+    done: int
+    """Images written so far."""
+    total: int | None
+    """Images wanted, where known."""
+    started: float
+    """Seconds since 1970."""
+    error: str = ""
+    """Last words of a process that failed."""
+
+
+def start_simulation(recipe: str, count: int, name: str, seed: int = 0, as_published: bool = False) -> str:
+    """Starts ``simulate`` for a data set of the workspace; returns the id of the making.
+
+    Args:
+        recipe: Name of a recipe.
+        count: Number of images.
+        name: Name of the data set; becomes a folder name.
+        seed: Decides every image.
+        as_published: The published set, quirks included.
+
+    Raises:
+        UserError: when the name is taken or the count is below 1.
+    """
+    if count < 1:
+        raise UserError(f"count = {count} images cannot be simulated. Ask for at least 1.")
+    options = ["--count", str(count), "--seed", str(seed), *(["--as-published"] if as_published else [])]
+    return _start("simulate", recipe, name, options, count)
+
+
+def start_ingest(folder: str, name: str, layout: str = "auto") -> str:
+    """Starts ``ingest`` of a folder into the workspace; returns the id of the making.
+
+    Raises:
+        UserError: when the folder does not exist or the name is taken.
+    """
+    source = Path(folder).expanduser().absolute()
+    if not folder.strip() or not source.exists():
+        raise UserError(f"There is nothing at {folder!r} on this machine. Give the full path of a folder.")
+    return _start("ingest", str(source), name, ["--layout", layout], None)
+
+
+def list_makings() -> list[Making]:
+    """What is being made now and what failed, oldest first. Finished ones leave the list."""
+    writers = {facts["name"]: facts for facts in list_unfinished()}
+    found = [_look(folder, writers) for folder in _makings_dir().iterdir()]
+    return sorted((making for making in found if making), key=lambda making: making.started)
+
+
+def cancel(making_id: str) -> None:
+    """Ends a making with all its processes and removes what it wrote; forgets one that failed."""
+    folder = _makings_dir() / safe_name(making_id)
+    job = _read(folder)
+    if job and is_alive(job["worker"]):
+        _signal(job["worker"]["pid"], signal.SIGTERM)
+        deadline = time.monotonic() + CANCEL_WAIT_S
+        while is_alive(job["worker"]) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        _signal(job["worker"]["pid"], signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+    list_unfinished()  # removes what a killed writer left
+
+
+def _start(verb: str, source: str, name: str, options: Sequence[str], total: int | None) -> str:
+    out = datasets_dir() / safe_name(name)
+    if out.exists() or any(making.name == out.name for making in list_makings()):
+        raise UserError(f"A data set named {out.name!r} exists already. Choose another name.")
+    folder = _makings_dir() / uuid.uuid4().hex[:12]
+    folder.mkdir()
+    command = [sys.executable, "-m", "deeplense_core", verb, source, "--out", str(out), *options]
+    environment = {**os.environ, "DEEPLENSE_HOME": str(home())}
+    with open(folder / "log.txt", "wb") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+    job = {"name": out.name, "source": source, "total": total, "started": time.time(),
+           "command": command, "worker": identity(process.pid)}  # fmt: skip
+    atomic_write(folder / "job.json", json.dumps(job).encode(), durable=False)
+    # Somebody has to take note of its end, or it stays in the process table for as long as this lives.
+    threading.Thread(target=process.wait, daemon=True, name=f"reap {out.name}").start()
+    return folder.name
+
+
+def _look(folder: Path, writers: dict[str, dict[str, Any]]) -> Making | None:
+    """State of one making; None, and the folder removed, once its data set is there."""
+    job = _read(folder)
+    if job is None:
+        return None
+    alive = is_alive(job["worker"])
+    if not alive and (datasets_dir() / job["name"] / "manifest.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    progress = writers.get(job["name"], {})
+    return Making(
+        id=folder.name, name=job["name"], source=job["source"], state="running" if alive else "failed",
+        done=progress.get("done", 0), total=progress.get("total") or job["total"], started=job["started"],
+        error="" if alive else _last_words(folder),
+    )  # fmt: skip
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / "job.json").read_text())
+    except (OSError, ValueError):  # just begun, or being removed
+        return None
+
+
+def _last_words(folder: Path) -> str:
+    try:
+        lines = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return lines[-1].strip() if lines else "The process ended without a word: it was killed, or memory ran out."
+
+
+def _signal(pid: int, number: int) -> None:
+    """Sends a signal to every process of the making's session."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _makings_dir() -> Path:
+    path = home() / "making"
+    path.mkdir(exist_ok=True)
+    return path

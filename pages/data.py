@@ -1,0 +1,62 @@
+"""Data: make a data set of a recipe, bring one in from a folder, look at those that are there."""
+
+import streamlit as st
+
+from deeplense_core.data import list_datasets
+from deeplense_core.making import start_ingest
+from pages.ui.datasets import datasets_view
+from pages.ui.makings import makings_panel
+from pages.ui.messages import guard
+from pages.ui.recipes import make_view
+from pages.ui.state import query
+from pages.ui.theme import page
+
+VIEWS = ("Data sets", "Simulate", "Bring a folder")
+
+
+def choose_view(anything: bool) -> str:
+    """Which of the views is shown: the data sets where there are any, else how to make one."""
+    following = st.session_state.pop("data_view_next", None)
+    if query("recipe"):
+        following = "Simulate"
+        st.session_state["make_recipe"] = st.query_params.pop("recipe")
+    if following or "data_view" not in st.session_state:
+        st.session_state["data_view"] = following or ("Data sets" if anything or query("data") else "Simulate")
+    return st.segmented_control(
+        "View", VIEWS, key="data_view", required=True, persist_state="session", label_visibility="collapsed"
+    )
+
+
+def ingest_view() -> None:
+    """The form that reads a folder of labelled images on this machine into a data set."""
+    from deeplense_core.ingest import LAYOUTS
+
+    st.write("A folder with one sub-folder a class, or with train, val and test folders of them: "
+             "NumPy, FITS, PNG, JPEG, TIFF or HDF5 images.")  # fmt: skip
+    with st.form("ingest", border=True):
+        folder = st.text_input("Folder on this machine", key="ingest_folder", placeholder="/data/Model_I")
+        name_cell, layout_cell = st.columns(2)
+        name = name_cell.text_input("Name of the data set", key="ingest_name")
+        layout = layout_cell.selectbox(
+            "Layout", ["auto", *(name for name in LAYOUTS if name != "auto")], key="ingest_layout",
+            help="auto recognises the published sets; anything else holds the folder to that layout.",
+        )  # fmt: skip
+        if st.form_submit_button("Read the folder", type="primary", key="ingest_start"):
+            with guard():
+                start_ingest(folder, name or folder.rstrip("/").rpartition("/")[2], layout)
+            st.session_state["data_view_next"] = "Data sets"
+            st.rerun()
+
+
+page("Data", "Labelled images to train and test on: simulated here, or read from a folder of yours.")
+found = bool(list_datasets())
+view = choose_view(found)
+makings_panel()
+if view == "Simulate":
+    make_view()
+elif view == "Bring a folder":
+    ingest_view()
+elif found:
+    datasets_view()
+else:
+    st.write("No data set yet. Simulate one, or bring a folder.")

@@ -1,0 +1,101 @@
+"""The data sets of the workspace: a table, and one of them with its pictures."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from deeplense_core.data import SPLITS, Dataset, list_datasets, open_dataset
+from deeplense_core.plots import class_bars
+from deeplense_core.workspace import datasets_dir
+from pages.ui.gallery import thumbnails
+from pages.ui.messages import guard, plain
+from pages.ui.state import query, remember, set_query
+from pages.ui.theme import class_label, theme_name
+
+SHOWN = 12
+SEVERITY = {"ok": ":material/check_circle:", "note": ":material/info:", "warning": ":material/warning:"}
+
+
+def datasets_view() -> None:
+    """Chooses a data set, newest first or as the address says, and shows it."""
+    datasets = {dataset.path.name: dataset for dataset in list_datasets()}
+    wanted = query("data")
+    if wanted and wanted not in datasets:
+        with guard():
+            open_dataset(datasets_dir() / wanted)
+    if wanted:
+        st.session_state["data_chosen"] = wanted
+    elif st.session_state.get("data_chosen") not in datasets:
+        st.session_state["data_chosen"] = next(iter(datasets))
+    chosen = st.selectbox(
+        "Data set", list(datasets), key="data_chosen", persist_state="session", label_visibility="collapsed",
+        format_func=lambda name: f"{name}, {len(datasets[name]):,} images",
+        on_change=lambda: set_query(data=st.session_state["data_chosen"]),
+    )  # fmt: skip
+    with guard():
+        _show(datasets[chosen])
+
+
+def _show(dataset: Dataset) -> None:
+    pictures, facts = st.columns([3, 2], gap="large")
+    with pictures:
+        _pictures(dataset)
+    with facts:
+        counts = dataset.manifest["counts"]
+        by_split = {split: {name: by.get(split, 0) for name, by in counts.items()} for split in SPLITS}
+        figure = class_bars(by_split, theme=theme_name())
+        st.plotly_chart(figure, theme=None, config={"displayModeBar": False}, alt="Images of each class and split")
+        _facts(dataset)
+    _report(dataset.manifest["report"])
+
+
+def _pictures(dataset: Dataset) -> None:
+    split_cell, class_cell, page_cell = st.columns([2, 2, 1], vertical_alignment="bottom")
+    key = f"data_{dataset.path.name}"
+    split = split_cell.selectbox("Split", ["all", *SPLITS], key=f"{key}_split")
+    label = class_cell.selectbox("Class", ["all", *dataset.classes], key=f"{key}_class", format_func=class_label)
+    rows = dataset.rows(split)
+    if label != "all":
+        rows = rows[dataset.labels[rows] == dataset.classes.index(label)]
+    if not len(rows):
+        st.write("No image of this class in this split.")
+        return
+    pages = -(-len(rows) // SHOWN)
+    remember(f"{key}_page", 1)
+    st.session_state[f"{key}_page"] = min(st.session_state[f"{key}_page"], pages)
+    number = page_cell.number_input(f"Page of {pages:,}", 1, pages, key=f"{key}_page")
+    shown = rows[(number - 1) * SHOWN : number * SHOWN]
+    table = dataset.catalog.iloc[shown]
+    captions = [f"{row.id}, {class_label(row.label) if row.label else 'unlabelled'}" for row in table.itertuples()]
+    thumbnails(dataset.images[shown], captions, columns=4, alts=[f"Image {i}" for i in table["id"]])
+
+
+def _facts(dataset: Dataset) -> None:
+    manifest, source = dataset.manifest, dataset.manifest["source"]
+    scale = f"{dataset.pixel_scale_arcsec:g} arcsec" if dataset.pixel_scale_arcsec else "unknown"
+    facts = {
+        "Pixels": " × ".join(map(str, dataset.shape)),
+        "Pixel side": scale,
+        "Bands": ", ".join(dataset.bands) or "unknown",
+        "Values": manifest.get("units") or "unknown",
+        "Made from": source.get("recipe") or source.get("path") or "unknown",
+        "Seed": str(manifest.get("seed", "none")),
+        "Made": manifest["created"][:16].replace("T", " ") + " UTC",
+        "Fingerprint": dataset.fingerprint[:16],
+    }
+    st.table(pd.Series(facts, name="").map(plain), border="horizontal")
+
+
+def _report(report: dict) -> None:
+    """What was skipped at ingest, and what the audit for leakage found."""
+    for note in report.get("notes", []):
+        st.caption(plain(note))
+    if report.get("skipped"):
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in report["skipped"].items())
+        with st.expander(plain(f"Skipped files: {reasons}")):
+            st.dataframe(pd.DataFrame(report.get("skipped_files", [])), hide_index=True)
+    if report.get("audit"):
+        st.subheader("Audit", anchor=False)
+        for name, finding in report["audit"].items():
+            st.markdown(f"{SEVERITY[finding['severity']]} **{name.replace('_', ' ')}**: {plain(finding['text'])}")
