@@ -108,7 +108,8 @@ def confusion_figure(
         autorange="reversed",
         categoryarray=labels,
     )
-    fig.update_layout(clickmode="event+select", dragmode=False)
+    # Without a limit on the distance the nearest centre answers, which is the cell under the pointer.
+    fig.update_layout(clickmode="event+select", dragmode=False, hoverdistance=-1)
     return fig
 
 
@@ -228,9 +229,7 @@ def compare_figure(rows: Mapping[str, Mapping], *, metric: str, theme: str = "li
     if not rows:
         return look.empty_figure(theme, "No run to compare yet")
     sign = -1 if metric in LOWER_IS_BETTER else 1
-    known = sorted(
-        (n for n, m in rows.items() if m["value"] is not None), key=lambda n: sign * rows[n]["value"]
-    )
+    known = sorted((n for n, m in rows.items() if m["value"] is not None), key=lambda n: sign * rows[n]["value"])
     fig = look.figure(theme, *_comparison_title(rows, metric), height=150 + 36 * max(len(known), 2))
     values = [rows[n]["value"] for n in known]
     lows = [rows[n]["low"] if rows[n]["low"] is not None else rows[n]["value"] for n in known]
@@ -273,9 +272,7 @@ def training_figure(rows: Sequence[Mapping], *, theme: str = "light") -> go.Figu
     scored = [row for row in val if row.get("auc_macro") is not None]
     if not train and not val:
         return look.empty_figure(theme, "No training step is recorded yet")
-    title = (
-        f"Loss {look.number(train[-1]['loss'])} after {train[-1]['x']:,} steps" if train else "Validated only"
-    )
+    title = f"Loss {look.number(train[-1]['loss'])} after {train[-1]['x']:,} steps" if train else "Validated only"
     if scored:
         best = max(scored, key=lambda row: row["auc_macro"])
         title = f"Best validation AUC {look.number(best['auc_macro'], 4)} at step {best['x']:,}"

@@ -93,17 +93,13 @@ def roc_figure(
     fig.update_yaxes(title_text="True positive rate", range=[-0.01, 1.02])
     if log_x:
         name = "False positive rate, log scale (0 at the left edge)"
-        fig.update_xaxes(
-            title_text=name, type="log", range=[np.log10(floor), 0.02], dtick=1, exponentformat="power"
-        )
+        fig.update_xaxes(title_text=name, type="log", range=[np.log10(floor), 0.02], dtick=1, exponentformat="power")
     else:
         fig.update_xaxes(title_text="False positive rate", range=[-0.01, 1.01])
     return fig
 
 
-def pr_figure(
-    curves: Sequence[ClassCurves], *, title: str, subtitle: str = "", theme: str = "light"
-) -> go.Figure:
+def pr_figure(curves: Sequence[ClassCurves], *, title: str, subtitle: str = "", theme: str = "light") -> go.Figure:
     """Precision against recall of every class, as the steps that average precision sums, with bands.
 
     The dotted line of each class is its share of the images, what guessing reaches.

@@ -74,7 +74,7 @@ def _line(name: str, points: list, style: look.ClassStyle, panel: int, **extra) 
     }
 
 
-def _axes(t: Mapping[str, str], log_y: bool) -> tuple[list[dict], list[dict]]:
+def _axes(t: Mapping[str, str], log_y: bool, validated: bool) -> tuple[list[dict], list[dict]]:
     """x and y axes of the loss panel and, right of it, the score panel."""
     text = {"color": t["muted"], "fontSize": 12}
     common = {"axisLabel": text, "nameTextStyle": text, "axisLine": {"lineStyle": {"color": t["line"]}}}
@@ -90,14 +90,21 @@ def _axes(t: Mapping[str, str], log_y: bool) -> tuple[list[dict], list[dict]]:
         "splitLine": {"show": False},
         "axisLabel": {**text, "hideOverlap": True},
     }
-    loss = {**common, **grid, "type": "log" if log_y else "value", "name": "loss", "scale": True}
-    score = {**common, **grid, "type": "value", "name": "validation score", "scale": True, "max": 1}
+    # Powers of two: between powers of ten a loss would often meet no tick at all.
+    scale = {"type": "log", "logBase": 2} if log_y else {"type": "value", "scale": True}
+    loss = {**common, **grid, **scale, "name": "loss"}
+    score = {
+        **common,
+        **grid,
+        "type": "value",
+        "name": "validation score" if validated else "no validation yet",
+        "scale": True,
+        "max": 1,
+    }
     return [{**x, "gridIndex": i} for i in (0, 1)], [{**loss, "gridIndex": 0}, {**score, "gridIndex": 1}]
 
 
-def live_options(
-    rows: Sequence[Mapping], *, theme: str = "light", smoothing: float = 0.6, log_y: bool = False
-) -> dict:
+def live_options(rows: Sequence[Mapping], *, theme: str = "light", smoothing: float = 0.6, log_y: bool = False) -> dict:
     """Options for ``st.echarts_chart``: training and validation loss left, validation scores right.
 
     Args:
@@ -111,21 +118,23 @@ def live_options(
     raw = _points(train, "loss", log_y)
     soft = [[x, y] for (x, _), y in zip(raw, smooth([p[1] for p in raw], smoothing), strict=True)]
     main, other = look.series_style("main", theme), look.series_style("other", theme)
-    series = [_line("training loss", thin(soft), other, 0, showSymbol=False)]
+    plain = {"symbol": "none", "lineStyle": {"width": 2}}
+    series = [_line("training loss", thin(soft), other, 0, **plain)]
     if smoothing > 0:
-        faint = {"lineStyle": {"width": 1, "opacity": 0.35}, "showSymbol": False, "silent": True, "z": 1}
+        faint = {"symbol": "none", "lineStyle": {"width": 1, "opacity": 0.35}, "silent": True, "z": 1}
         series.insert(0, _line("training loss, raw", thin(raw), other, 0, **faint))
     series += [
         _line("validation loss", thin(_points(val, "loss", log_y)), main, 0),
         _line("validation accuracy", thin(_points(val, "accuracy")), other, 1),
         _line("validation AUC", thin(_points(val, "auc_macro")), main, 1),
     ]
-    x_axes, y_axes = _axes(t, log_y)
+    x_axes, y_axes = _axes(t, log_y, bool(val))
     return {
         "animation": False,  # a tick replaces the data; animating it would never come to rest
         "backgroundColor": "transparent",
         "textStyle": {"fontFamily": look.FONT, "color": t["text"]},
         "legend": {
+            "data": [line["name"] for line in series if not line.get("silent")],
             "bottom": 0,
             "left": 0,
             "textStyle": {"color": t["text"], "fontSize": 12},

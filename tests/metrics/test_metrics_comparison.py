@@ -38,9 +38,7 @@ def test_pairing_sees_what_separate_intervals_cannot(predicted):
     flipped = prob.copy()
     right = np.flatnonzero(prob.argmax(axis=1) == labels)[:12]
     flipped[right] = np.roll(flipped[right], 1, axis=1)
-    a, b = (
-        metrics.classification_metrics(labels, p, CLASSES, n_boot=300)["accuracy"] for p in (prob, flipped)
-    )
+    a, b = (metrics.classification_metrics(labels, p, CLASSES, n_boot=300)["accuracy"] for p in (prob, flipped))
     assert b["high"] > a["low"]
     assert metrics.paired_difference(labels, prob, flipped, "accuracy", n_boot=300)["verdict"] == "A better"
 

@@ -28,9 +28,7 @@ def rows():
         out += [{"kind": "train", "step": s, "loss": 1 / (s + 1), "epoch": epoch} for s in steps]
         if epoch == 1:
             out += [{"kind": "train", "step": s, "loss": 1 / (s + 1), "epoch": epoch} for s in range(15, 20)]
-        out.append(
-            {"kind": "val", "step": epoch, "loss": 0.5, "auc_macro": 0.6 + 0.1 * epoch, "accuracy": 0.5}
-        )
+        out.append({"kind": "val", "step": epoch, "loss": 0.5, "auc_macro": 0.6 + 0.1 * epoch, "accuracy": 0.5})
     return out
 
 
@@ -147,39 +145,26 @@ def test_a_click_on_a_cell_names_its_images(predicted):
     np.testing.assert_allclose(fig.data[0].z, 100 * counts / counts.sum(axis=1, keepdims=True))
 
 
-def _contrast(one: str, other: str) -> float:
-    def luminance(color):
-        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
 @pytest.mark.parametrize("share", np.linspace(0, 1, 21))
-def test_confusion_text_is_readable_on_its_cell(share):
+def test_confusion_text_is_readable_on_its_cell(share, contrast):
     from plotly.colors import sample_colorscale, unlabel_rgb
 
     counts = np.array([[round(1000 * share), 1000 - round(1000 * share)], [0, 10]])
     ink = plots.confusion_figure(counts, ("a", "b")).data[1].textfont.color[0]
     red, green, blue = (int(v) for v in unlabel_rgb(sample_colorscale("Viridis", [share])[0]))
-    assert _contrast(ink, f"#{red:02x}{green:02x}{blue:02x}") >= 4.4
+    assert contrast(ink, f"#{red:02x}{green:02x}{blue:02x}") >= 4.4
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_text_is_readable_in_both_themes(theme):
+def test_text_is_readable_in_both_themes(theme, contrast):
     t = plots.TOKENS[theme]
     for ground in ("background", "panel"):
-        assert _contrast(t["text"], t[ground]) >= 7
-        assert _contrast(t["muted"], t[ground]) >= 4.5
+        assert contrast(t["text"], t[ground]) >= 7
+        assert contrast(t["muted"], t[ground]) >= 4.5
 
 
 def test_finding_words_a_metric():
-    assert (
-        plots.finding("AUC", {"value": 0.981, "low": 0.976, "high": 0.985})
-        == "AUC 0.981, 95 % 0.976 to 0.985"
-    )
+    assert plots.finding("AUC", {"value": 0.981, "low": 0.976, "high": 0.985}) == "AUC 0.981, 95 % 0.976 to 0.985"
     tight = {"value": 0.99964, "low": 0.99951, "high": 0.99973}
     assert plots.finding("AUC", tight) == "AUC 0.99964, 95 % 0.99951 to 0.99973"
     assert plots.finding("AUC", {"value": 0.5, "low": None, "high": None}) == "AUC 0.500"
@@ -208,9 +193,7 @@ def test_comparison_does_not_call_an_overlap_a_lead():
     assert fig.layout.title.text == "a is highest: AUC 0.980, 95 % 0.970 to 0.990"
     assert fig.layout.title.subtitle.text == "Its interval overlaps with b"
     far = {"a": {"value": 0.1, "low": 0.09, "high": 0.11}, "b": {"value": 0.3, "low": 0.2, "high": 0.4}}
-    assert plots.compare_figure(far, metric="log_loss").layout.title.text.startswith(
-        "a leads: Log loss 0.100"
-    )
+    assert plots.compare_figure(far, metric="log_loss").layout.title.text.startswith("a leads: Log loss 0.100")
     assert list(plots.compare_figure(far, metric="log_loss").data[0].y) == ["b", "a"]  # the best on top
     assert plots.compare_figure({}, metric="auc_macro").layout.title.text == "No run to compare yet"
 

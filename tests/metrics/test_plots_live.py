@@ -18,9 +18,7 @@ def run(steps=10, epochs=3):
         for _ in range(steps):
             step += 1
             rows.append({"kind": "train", "step": step, "loss": 1.0 / step, "epoch": epoch})
-        rows.append(
-            {"kind": "val", "step": epoch, "loss": 0.4, "auc_macro": 0.7 + 0.01 * epoch, "accuracy": 0.6}
-        )
+        rows.append({"kind": "val", "step": epoch, "loss": 0.4, "auc_macro": 0.7 + 0.01 * epoch, "accuracy": 0.6})
     return [*rows, {"kind": "info", "step": 0, "text": "hello"}]
 
 
@@ -54,9 +52,7 @@ def test_a_resumed_run_is_drawn_once():
 
 
 def test_log_scale_drops_what_it_cannot_show():
-    rows = [
-        {"kind": "train", "step": s, "loss": loss} for s, loss in enumerate([1.0, 0.0, float("nan"), -1, 0.5])
-    ]
+    rows = [{"kind": "train", "step": s, "loss": loss} for s, loss in enumerate([1.0, 0.0, float("nan"), -1, 0.5])]
     options = plots.live_options(rows, log_y=True, smoothing=0)
     assert options["yAxis"][0]["type"] == "log"
     assert series(options, "training loss")["data"] == [[0, 1.0], [4, 0.5]]
@@ -81,7 +77,7 @@ def test_a_long_run_sends_few_points():
     assert len(json.dumps(plots.live_options(run(steps=5000)))) < 60_000
 
 
-def test_figures_and_app_share_one_theme():
+def test_figures_and_app_share_one_theme(contrast):
     """The tokens are written twice, in Python and in TOML; this keeps them alike."""
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
     for name, tokens in plots.TOKENS.items():
@@ -89,7 +85,9 @@ def test_figures_and_app_share_one_theme():
         assert theme["backgroundColor"] == tokens["background"]
         assert theme["secondaryBackgroundColor"] == tokens["panel"]
         assert theme["textColor"] == tokens["text"]
-        assert theme["primaryColor"] == tokens["accent"]
+        assert contrast("#FFFFFF", theme["primaryColor"]) >= 4.5  # Streamlit's buttons are white on it
+        assert contrast(theme["primaryColor"], tokens["background"]) >= 3
+        assert contrast(theme["linkColor"], tokens["background"]) >= 4.5
     colors = list(plots.CLASS_COLORS.values())
     assert config["theme"]["chartCategoricalColors"][:4] == colors[:4]
     assert config["server"]["address"] == "127.0.0.1"
@@ -110,3 +108,8 @@ def test_streamlit_knows_every_option():
     known = set(options._config_options_template)
     ours = set(keys(tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())))
     assert ours <= known, ours - known
+
+
+def test_an_unvalidated_run_says_so():
+    assert plots.live_options(run()[:5])["yAxis"][1]["name"] == "no validation yet"
+    assert plots.live_options(run())["yAxis"][1]["name"] == "validation score"
