@@ -47,7 +47,7 @@ def _ink_on(share: float) -> str:
 
 def _worst_confusion(matrix: np.ndarray, shares: np.ndarray, labels: Sequence[str]) -> str:
     off = np.where(np.eye(len(matrix), dtype=bool), -1.0, shares)
-    true, taken = np.unravel_index(off.argmax(), off.shape)
+    true, taken = divmod(int(off.argmax()), len(matrix))
     if matrix[true, taken] == 0:
         return "No image confused"
     return f"Most confused: {labels[true]} taken for {labels[taken]} ({100 * shares[true, taken]:.1f} %)"
