@@ -36,7 +36,7 @@ COLUMNS = {
 
 
 def matching(rows: Sequence[RunRow], text: str, states: Sequence[str]) -> list[RunRow]:
-    """Rows in one of ``states`` (any, when empty) that hold every word of ``text`` in name, id, data or model."""
+    """Rows in one of ``states`` (any, when empty) with every word of ``text`` in name, id, data or model."""
     words = text.lower().split()
 
     def fits(row: RunRow) -> bool:

@@ -39,8 +39,8 @@ def short_data(data: str) -> str:
 def pick_data(key: str, label: str = "Data", help: str | None = None) -> str:
     """A box of data sets and recipes; the first choice is the newest data set."""
     options = data_options()
-    wanted = query("data")
-    if wanted in options and key not in st.session_state:
+    by_name = {short_data(value): value for value in options}
+    if key not in st.session_state and (wanted := by_name.get(query("data") or "")):
         st.session_state[key] = wanted
     if st.session_state.get(key) not in options:
         st.session_state.pop(key, None)
