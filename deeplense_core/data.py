@@ -55,9 +55,9 @@ __all__ = [
 ]
 
 CLASS_ALIASES = {
-    "no_sub": "no", "no_substructure": "no", "nosub": "no", "none": "no",
-    "cdm": "sphere", "subhalo": "sphere",
-    "axion": "vort", "vortex": "vort",
+    "no": "no", "no_sub": "no", "no_substructure": "no", "nosub": "no",
+    "sphere": "sphere", "cdm": "sphere", "subhalo": "sphere",
+    "vort": "vort", "axion": "vort", "vortex": "vort",
 }  # fmt: skip
 """Names that published sets give to the three substructure classes -> the name used here."""
 
@@ -201,8 +201,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads((folder / "manifest.json").read_text())
     except FileNotFoundError:
         raise UserError(
-            f"{str(folder)!r} is not a data set: it has no manifest.json. "
-            "Bring a folder of images in with `ingest`."
+            f"{str(folder)!r} is not a data set: it has no manifest.json. Bring a folder of images in with `ingest`."
         ) from None
     except (OSError, ValueError) as err:
         raise _damaged(folder, f"manifest.json cannot be read ({err})") from err

@@ -17,7 +17,7 @@ import time
 import uuid
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -270,13 +270,12 @@ class DatasetWriter:
         return open_dataset(self.out)
 
     def __exit__(self, kind, value, trace) -> None:
-        for file in (self._images, self._rows, self._lock):
-            try:
-                file.close()
-            except OSError:  # a full disk refuses the last buffered bytes too; they are thrown away anyway
-                continue
         if not self._finished:
+            self._rows.abandon()
+            with suppress(OSError):  # a full disk refuses the last buffered bytes too; they are not wanted
+                self._images.close()
             shutil.rmtree(self._partial, ignore_errors=True)
+        self._lock.close()
 
     def _decide_splits(self, fractions: Mapping[str, float]) -> np.ndarray:
         """Index into SPLITS of each image, int8 (n,)."""
@@ -325,9 +324,7 @@ class DatasetWriter:
         except OSError as err:
             if err.errno not in (errno.ENOSPC, errno.EDQUOT):
                 why = err.strerror or str(err)
-                raise UserError(
-                    f"{str(self.out)!r} cannot be written: {why}. Choose another folder."
-                ) from err
+                raise UserError(f"{str(self.out)!r} cannot be written: {why}. Choose another folder.") from err
             free = shutil.disk_usage(self.out.parent).free
             needed = self._bytes_left_to_write()
             need = "more" if needed is None else f"{_size(max(needed, self._image_bytes))}"
@@ -365,6 +362,13 @@ class _RowGroups:
             if self._n_waiting:
                 self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=ROW_GROUP)
             self._writer.close()
+
+    def abandon(self) -> None:
+        """Lets go of the file, whatever state the disk left it in."""
+        if self._writer is not None and self._writer.is_open:
+            with suppress(OSError, pa.ArrowException):
+                self._writer.close()
+            self._writer.is_open = False  # else it tries again when it is collected
 
 
 def _write_catalog(rows: Path, catalog: Path, codes: np.ndarray) -> dict[str, str]:

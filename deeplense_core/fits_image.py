@@ -44,16 +44,19 @@ def read_fits(file: IO[bytes], name: str, hdu: str | int | None) -> tuple[np.nda
                 label = _label(chosen, index)
                 names = tuple(_label(h, i) for i, h in enumerate(hdus) if _is_image(h))
     except _DAMAGE as err:
+        _refuse_truncated(said, name)
         raise BadImageError("damaged file", f"{name!r} is damaged FITS: {err}. Copy it again.") from err
-    if any("truncated" in str(warning.message) for warning in said):
-        raise BadImageError(
-            "truncated file", f"{name!r} is cut short: its last data are missing. Copy it again."
-        )
+    _refuse_truncated(said, name)
     facts: dict[str, Any] = {"hdu": label, "hdus": names, "bands": _bands(header, pixels)}
     facts |= _pointing(header, pixels.shape)
     if header.get("BUNIT"):
         facts["unit"] = str(header["BUNIT"])
     return pixels, facts
+
+
+def _refuse_truncated(said: list[warnings.WarningMessage], name: str) -> None:
+    if any("truncated" in str(warning.message) for warning in said):
+        raise BadImageError("truncated file", f"{name!r} is cut short: its last data are missing. Copy it again.")
 
 
 def _choose(hdus: fits.HDUList, name: str, wanted: str | int | None) -> int:

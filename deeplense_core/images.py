@@ -90,9 +90,7 @@ def read_image(
     except FileNotFoundError:
         raise BadImageError("missing file", f"There is no file at {str(path)!r}.") from None
     except OSError as err:
-        raise BadImageError(
-            "unreadable file", f"{path.name!r} cannot be read: {err.strerror or err}."
-        ) from err
+        raise BadImageError("unreadable file", f"{path.name!r} cannot be read: {err.strerror or err}.") from err
     pixels = check_pixels(to_chw(array, channels, name=path.name), path.name)
     found = {"format": kind, "name": path.name, "array_shape": array.shape, "dtype": str(array.dtype)}
     scale, bands = facts.pop("pixel_scale_arcsec", None), facts.pop("bands", ())
@@ -140,9 +138,7 @@ def to_chw(array: np.ndarray, channels: str = "auto", name: str = "The image") -
     if array.ndim == 2:
         array = array[None]
     elif array.ndim != 3:
-        raise BadImageError(
-            "wrong shape", f"{name!r} has shape {array.shape}; an image has 2 or 3 dimensions."
-        )
+        raise BadImageError("wrong shape", f"{name!r} has shape {array.shape}; an image has 2 or 3 dimensions.")
     elif channels == "last" or (channels == "auto" and array.shape[2] < array.shape[0]):
         array = np.moveaxis(array, 2, 0)
     if not array.size:
@@ -201,7 +197,10 @@ def npy_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dt
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of numpy, about headers written by Python 2
-            return readers[np.lib.format.read_magic(file)](file)
+            shape, fortran_order, dtype = readers[np.lib.format.read_magic(file)](file)
+        if min(shape, default=0) < 0:
+            raise ValueError("negative length")
+        return shape, fortran_order, dtype
     except (ValueError, KeyError, SyntaxError, TypeError, EOFError, OverflowError, RecursionError) as err:
         raise BadImageError("damaged file", f"{name!r} has a damaged .npy header. Copy it again.") from err
 
@@ -210,8 +209,7 @@ def check_size(count: int, shape: tuple[int, ...], name: str) -> None:
     if count > MAX_PIXELS:
         raise BadImageError(
             "too large",
-            f"{name!r} claims shape {shape}: more than the {MAX_PIXELS // 2**20} Mpixel allowed. "
-            "Cut it smaller.",
+            f"{name!r} claims shape {shape}: more than the {MAX_PIXELS // 2**20} Mpixel allowed. Cut it smaller.",
         )
 
 
@@ -221,16 +219,12 @@ def _read_npz(file: IO[bytes], name: str, options: Mapping[str, Any]) -> tuple[n
             members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()[:_MAX_MEMBERS]}
             key = options["key"] or _first_image_member(archive, members, name)
             if key not in members:
-                raise BadImageError(
-                    "no image", f"{name!r} has no array {key!r}. {nearest(key, list(members))}"
-                )
+                raise BadImageError("no image", f"{name!r} has no array {key!r}. {nearest(key, list(members))}")
             with archive.open(members[key]) as stream:  # never more than the header promises: no bomb
                 array = read_npy(stream, f"{name}:{key}", _MAX_FILE_BYTES)
             return array, {"key": key, "keys": tuple(members)}
     except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, NotImplementedError, struct.error) as err:
-        raise BadImageError(
-            "damaged file", f"{name!r} is a damaged or encrypted .npz. Copy it again."
-        ) from err
+        raise BadImageError("damaged file", f"{name!r} is a damaged or encrypted .npz. Copy it again.") from err
 
 
 def _first_image_member(archive: zipfile.ZipFile, members: Mapping[str, Any], name: str) -> str:
@@ -239,9 +233,7 @@ def _first_image_member(archive: zipfile.ZipFile, members: Mapping[str, Any], na
             shape, _, dtype = npy_header(stream, f"{name}:{key}")
         if dtype.hasobject or (dtype.kind in "buif" and len(shape) in (2, 3)):
             return key  # objects too: refusing them by name tells more than "no image"
-    raise BadImageError(
-        "no image", f"{name!r} has no 2-D or 3-D array of numbers; it has {', '.join(members)}."
-    )
+    raise BadImageError("no image", f"{name!r} has no 2-D or 3-D array of numbers; it has {', '.join(members)}.")
 
 
 def _read_fits(file: IO[bytes], name: str, options: Mapping[str, Any]) -> tuple[np.ndarray, dict]:
@@ -274,9 +266,7 @@ def _read_hdf5(file: IO[bytes], name: str, options: Mapping[str, Any]) -> tuple[
             images = [k for k, data in arrays.items() if data.ndim in (2, 3)]
             key = options["key"] or next((k for k in ("image_data", "image", *images) if k in images), "")
             if key not in images:
-                raise BadImageError(
-                    "no image", f"{name!r} has no 2-D or 3-D data set {key!r}. {nearest(key, images)}"
-                )
+                raise BadImageError("no image", f"{name!r} has no 2-D or 3-D data set {key!r}. {nearest(key, images)}")
             pixels = _hdf5_pixels(arrays[key], f"{name}:{key}")
             facts: dict[str, Any] = {"key": key, "keys": tuple(images)}
             if "transform_pix2angle" in arrays and arrays["transform_pix2angle"].shape == (2, 2):
