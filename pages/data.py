@@ -11,17 +11,17 @@ from pages.ui.recipes import make_view
 from pages.ui.state import query
 from pages.ui.theme import page
 
-VIEWS = ("Data sets", "Simulate", "Bring a folder")
+VIEWS = ("Data sets", "Make from a recipe", "Read a folder")
 
 
 def choose_view(anything: bool) -> str:
     """Which of the views is shown: the data sets where there are any, else how to make one."""
     following = st.session_state.pop("data_view_next", None)
     if query("recipe"):
-        following = "Simulate"
+        following = VIEWS[1]
         st.session_state["make_recipe"] = st.query_params.pop("recipe")
     if following or "data_view" not in st.session_state:
-        st.session_state["data_view"] = following or ("Data sets" if anything or query("data") else "Simulate")
+        st.session_state["data_view"] = following or ("Data sets" if anything or query("data") else VIEWS[1])
     return st.segmented_control(
         "View", VIEWS, key="data_view", required=True, persist_state="session", label_visibility="collapsed"
     )
@@ -52,11 +52,11 @@ page("Data", "Labelled images to train and test on: simulated here, or read from
 found = bool(list_datasets())
 view = choose_view(found)
 makings_panel()
-if view == "Simulate":
+if view == VIEWS[1]:
     make_view()
-elif view == "Bring a folder":
+elif view == VIEWS[2]:
     ingest_view()
 elif found:
     datasets_view()
 else:
-    st.write("No data set yet. Simulate one, or bring a folder.")
+    st.write("No data set yet. Make one from a recipe, or read a folder.")

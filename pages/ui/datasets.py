@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -28,19 +29,21 @@ def datasets_view() -> None:
         st.session_state["data_chosen"] = wanted
     elif st.session_state.get("data_chosen") not in datasets:
         st.session_state["data_chosen"] = next(iter(datasets))
-    chosen = st.selectbox(
-        "Data set", list(datasets), key="data_chosen", persist_state="session", label_visibility="collapsed",
+    cells = st.columns([4, 2, 2, 2], vertical_alignment="bottom")
+    chosen = cells[0].selectbox(
+        "Data set", list(datasets), key="data_chosen", persist_state="session",
         format_func=lambda name: f"{name}, {len(datasets[name]):,} images",
         on_change=lambda: set_query(data=st.session_state["data_chosen"]),
     )  # fmt: skip
     with guard():
-        _show(datasets[chosen])
+        rows = _choose_rows(datasets[chosen], *cells[1:])
+        _show(datasets[chosen], rows)
 
 
-def _show(dataset: Dataset) -> None:
+def _show(dataset: Dataset, rows: np.ndarray) -> None:
     pictures, facts = st.columns([3, 2], gap="large")
     with pictures:
-        _pictures(dataset)
+        _pictures(dataset, rows)
     with facts:
         counts = dataset.manifest["counts"]
         by_split = {split: {name: by.get(split, 0) for name, by in counts.items()} for split in SPLITS}
@@ -50,25 +53,29 @@ def _show(dataset: Dataset) -> None:
     _report(dataset.manifest["report"])
 
 
-def _pictures(dataset: Dataset) -> None:
-    split_cell, class_cell, page_cell = st.columns([2, 2, 1], vertical_alignment="bottom")
+def _choose_rows(dataset: Dataset, split_cell, class_cell, page_cell) -> np.ndarray:
+    """Rows of the images on the page of the split and class that were chosen."""
     key = f"data_{dataset.path.name}"
     split = split_cell.selectbox("Split", ["all", *SPLITS], key=f"{key}_split")
     label = class_cell.selectbox("Class", ["all", *dataset.classes], key=f"{key}_class", format_func=class_label)
     rows = dataset.rows(split)
     if label != "all":
         rows = rows[dataset.labels[rows] == dataset.classes.index(label)]
-    if not len(rows):
-        st.write("No image of this class in this split.")
-        return
-    pages = -(-len(rows) // SHOWN)
+    pages = max(1, -(-len(rows) // SHOWN))
     remember(f"{key}_page", 1)
     st.session_state[f"{key}_page"] = min(st.session_state[f"{key}_page"], pages)
     number = page_cell.number_input(f"Page of {pages:,}", 1, pages, key=f"{key}_page")
-    shown = rows[(number - 1) * SHOWN : number * SHOWN]
-    table = dataset.catalog.iloc[shown]
-    captions = [f"{row.id}, {class_label(row.label) if row.label else 'unlabelled'}" for row in table.itertuples()]
-    thumbnails(dataset.images[shown], captions, columns=4, alts=[f"Image {i}" for i in table["id"]])
+    return rows[(number - 1) * SHOWN : number * SHOWN]
+
+
+def _pictures(dataset: Dataset, rows: np.ndarray) -> None:
+    if not len(rows):
+        st.write("No image of this class in this split.")
+        return
+    table = dataset.catalog.iloc[rows]
+    words = [class_label(label) if label else "unlabelled" for label in table["label"]]
+    captions = [f"{name}\n{word}" for name, word in zip(table["id"], words, strict=True)]
+    thumbnails(dataset.images[rows], captions, columns=4, alts=[f"Image {name}" for name in table["id"]])
 
 
 def _facts(dataset: Dataset) -> None:

@@ -27,7 +27,7 @@ def thumbnails(
 
     Args:
         images: float32 (n, c, h, w).
-        captions: One a picture, plain text.
+        captions: One a picture, plain text; line breaks are kept.
         columns: Pictures in a row.
         kind, percentile, colormap: See :func:`deeplense_core.display.to_rgb`.
         alts: Texts for readers who cannot see the picture; the captions where left out.
@@ -36,7 +36,8 @@ def thumbnails(
     for first in range(0, len(images), columns):
         for cell, n in zip(st.columns(columns, gap="small"), range(first, len(images)), strict=False):
             tile = plate(to_rgb(images[n], kind, percentile, colormap))
-            cell.image(to_png(tile), caption=plain(captions[n]), alt=alts[n], width="stretch")
+            caption = plain(captions[n]).replace("\n", "  \n")
+            cell.image(to_png(tile), caption=caption, alt=alts[n], width="stretch")
     state_stretch(kind, percentile)
 
 

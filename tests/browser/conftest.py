@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,12 +16,12 @@ from urllib.parse import urlparse
 import pytest
 
 from deeplense_core.workspace import ROOT
+from tests.browser.find_chromium import find_chromium
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
     "--disable-background-networking",
 ]  # fmt: skip
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass(frozen=True)
@@ -80,9 +79,8 @@ def browser() -> Iterator:
     """Chromium: ``$CHROMIUM``, the system's, or Playwright's own."""
     from playwright.sync_api import sync_playwright
 
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=find_chromium(), headless=True, args=FLAGS)
         yield chromium
         chromium.close()
 
@@ -102,7 +100,7 @@ def visit(browser):
         contexts.append(context)
         tab = context.new_page()
         tab.on("request", lambda request: _check_host(request.url, problems))
-        tab.on("console", lambda message: message.type == "error" and problems.append(message.text))
+        tab.on("console", lambda message: _check_console(message, problems))
         tab.on("pageerror", lambda error: problems.append(str(error)))
         tab.goto(url, wait_until="commit")
         return tab
@@ -111,6 +109,12 @@ def visit(browser):
     for context in contexts:
         context.close()
     assert not problems, problems
+
+
+def _check_console(message, problems: list[str]) -> None:
+    # At a deep link the page looks for its server below the link first, and then where it is.
+    if message.type == "error" and "/_stcore/" not in message.location.get("url", ""):
+        problems.append(f"{message.text} {message.location}")
 
 
 def _check_host(url: str, problems: list[str]) -> None:
