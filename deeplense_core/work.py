@@ -165,9 +165,9 @@ def _train_and_exit(run: Run, writer: int, worker: int) -> None:
 
 def _train(run: Run) -> End:
     try:
-        from deeplense_core.train import train
+        from deeplense_core.carry_out import carry_out
 
-        state = train(run)
+        state = carry_out(run)
     except BaseException as err:
         return _failure(run, err)
     if state not in ("done", "cancelled"):

@@ -14,7 +14,7 @@ FLOORS = (
     "jobs slots command scoring making data data_writer safe_pickle image_folders audit ingest",
     "sim models augment preprocess precision sources lookup",
     "tasks",
-    "train predict evaluate",
+    "train predict evaluate carry_out",
     "work cli __main__ bench",
 )
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}

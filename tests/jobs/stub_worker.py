@@ -103,9 +103,9 @@ def interrupted(run):
     sys.exit(3)
 
 
-train = types.ModuleType("deeplense_core.train")
-train.train = lambda run: globals()[run.spec.model](run)
-sys.modules["deeplense_core.train"] = train
+training = types.ModuleType("deeplense_core.carry_out")
+training.carry_out = lambda run: globals()[run.spec.model](run)
+sys.modules["deeplense_core.carry_out"] = training
 
 if __name__ == "__main__":
     sys.exit(work.main())
