@@ -101,9 +101,9 @@ def test_fast_enough_for_a_page():
     prob = metrics.softmax(rng.normal(size=(3000, 3)) + 2 * np.eye(3)[labels])
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()  # of this process, so that a busy machine does not fail it
         metrics.classification_metrics(labels, prob, CLASSES, n_boot=1000)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 1.0
 
 
