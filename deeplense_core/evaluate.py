@@ -24,7 +24,6 @@ from deeplense_core.workspace import home
 
 Progress = Callable[[int, int], None]
 BLOCK = 256
-SIMULATED_TEST_IMAGES = 3000
 
 
 def evaluate(
@@ -46,7 +45,7 @@ def evaluate(
     """
     model = load_model(run_or_model)
     there = check_classes(model, data)
-    part, fingerprint = held_out(data, split, seed=model.card["seed"])
+    part, fingerprint = held_out(data, split, model.card["seed"], model.card["test_images"])
     part = dataclasses.replace(part, labels=np.array([model.classes.index(c) for c in there])[part.labels])
     outputs = _outputs(model, part, _pixel_scale(data), progress)
     return record(model, outputs, part, data, split, fingerprint)
@@ -64,7 +63,8 @@ def record(
         "classes": list(model.classes), "data_fingerprint": fingerprint, "time": time.time(),
         "seen_in_training": split in ("train", "val", "all") and fingerprint == model.card["data_fingerprint"],
     }
-    folder = evaluations_dir(model) / f"{fingerprint[:12]}-{split}"
+    short = fingerprint if fingerprint.startswith("sim-") else fingerprint[:12]
+    folder = evaluations_dir(model) / f"{short}-{split}"
     folder.mkdir(parents=True, exist_ok=True)
     payload = io.BytesIO()
     np.savez_compressed(payload, ids=part.ids.astype("U"), labels=part.labels, logits=outputs,
@@ -99,14 +99,17 @@ def evaluate_after_training(run: Run) -> dict[str, Any] | None:
     return evaluate(open_run(run.id).id, data)
 
 
-def held_out(data: str, split: str, seed: int) -> tuple[Images, str]:
-    """Images, labels and ids of a split, and the fingerprint of their data."""
+def held_out(data: str, split: str, seed: int, count: int) -> tuple[Images, str]:
+    """Images, labels and ids of a split, and the fingerprint of their data.
+
+    ``seed`` and ``count`` choose the test set of online simulation: streams that training never draws.
+    """
     if data.startswith(SIM):
         if split != "test":
             raise UserError(f"Simulated data has a test split only; {split!r} was asked for.")
         recipe = data.removeprefix(SIM)
         name = f"sim-{recipe}-{seed}"
-        return simulated_images(recipe, SIMULATED_TEST_IMAGES, seed, TEST, _device()), name
+        return simulated_images(recipe, count, seed, TEST, _device()), name
     ds = open_dataset(Path(data))
     part = stored_images(ds, split)
     if not len(part):

@@ -43,7 +43,7 @@ class TrainConfig:
     """Settings of the loop, the same for every task."""
 
     epochs: int = knob(20, "Passes over the training images", ge=1, le=10_000, quick=2, group="training")
-    batch_size: int = knob(64, "Images a step", ge=2, le=4096, group="training")
+    batch_size: int = knob(96, "Images a step", ge=2, le=4096, group="training")
     lr: float = knob(1e-3, "Peak learning rate of AdamW", ge=1e-6, le=1, group="training")
     weight_decay: float = knob(0.05, "Decoupled weight decay", ge=0, le=1, group="training")
     warmup: float = knob(0.05, "Part of the training over which the learning rate rises", ge=0, le=0.5,
@@ -279,7 +279,7 @@ def export(run: Run, job: Setup, outputs: Any, val: Any, scores: Mapping[str, fl
     card = {
         "task": spec.task, "model": spec.model, "model_settings": {**spec.model_settings, "pretrained": False},
         "model_args": job.task.model_args(), "data": spec.data, "data_fingerprint": info.fingerprint,
-        "seed": spec.seed, "shape": list(info.shape), "pixel_scale_arcsec": info.pixel_scale_arcsec,
+        "seed": spec.seed, "test_images": spec.train_settings["test_images"], "shape": list(info.shape), "pixel_scale_arcsec": info.pixel_scale_arcsec,
         "bands": list(info.bands), "epoch": job.state.epoch + 1, "weights_origin": origin(job.net),
         "validation": dict(scores), **job.task.card(outputs, val),
     }
