@@ -93,7 +93,7 @@ def near_duplicates(dataset: Dataset) -> Finding:
     train = _sample(dataset.rows("train"), MAX_COMPARED // 2)
     if not len(held) or not len(train):
         return _finding("ok", "There is nothing to compare: one split only.", count=0)
-    best, partner, turn = _nearest(_thumbnails(dataset, held), _thumbnails(dataset, train))
+    best, partner, turn = _nearest(dataset, held, train)
     ids, pairs = dataset.catalog["id"].to_numpy(), []
     for k in np.argsort(-best)[:2_000]:
         if best[k] < NEAR:
@@ -160,9 +160,7 @@ def scaling(dataset: Dataset) -> Finding:
     share = float((np.abs(extremes - np.repeat([0.0, 1.0], c)) < 1e-6).all(axis=1).mean())
     if share > 0.9:
         lost = "flux and zero point are" if c == 1 else "flux, zero point and colour are"
-        return _finding(
-            "note", f"Every band is scaled to [0, 1] by its own extremes: {lost} lost.", share=share
-        )
+        return _finding("note", f"Every band is scaled to [0, 1] by its own extremes: {lost} lost.", share=share)
     return _finding("ok", "Images are not scaled one by one to [0, 1].", share=share)
 
 
@@ -182,23 +180,23 @@ def _flat(image: np.ndarray) -> np.ndarray:
     return np.asarray(image, dtype=np.float32).mean(axis=0)
 
 
-def _thumbnails(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Block means on a 16 x 16 grid, (n, 16, 16) float32."""
-    h, w = dataset.shape[1:]
+def _thumbnails(dataset: Dataset, rows: np.ndarray, turn: int = 0) -> np.ndarray:
+    """The images, first turned, as block means on a 16 x 16 grid, (n, 16, 16) float32."""
+    return np.stack([_thumbnail(_orientations(_flat(dataset.images[i]))[turn]) for i in rows])
+
+
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    h, w = image.shape
     side = min(_SIDE, h, w)
     y, x = np.arange(side) * h // side, np.arange(side) * w // side
     area = np.outer(np.diff(y, append=h), np.diff(x, append=w))
-
-    def thumbnail(image: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(np.add.reduceat(_flat(image), y, axis=0), x, axis=1) / area
-
-    return np.stack([thumbnail(dataset.images[i]) for i in rows]).astype(np.float32)
+    return np.add.reduceat(np.add.reduceat(image, y, axis=0), x, axis=1) / area.astype(np.float32)
 
 
-def _orientations(images: np.ndarray) -> list[np.ndarray]:
-    """The eight turns and flips over the last two axes."""
-    turned = [np.rot90(images, k, axes=(-2, -1)) for k in range(4)]
-    return turned + [np.flip(t, axis=-1) for t in turned]
+def _orientations(image: np.ndarray) -> list[np.ndarray]:
+    """The eight turns and flips of (h, w)."""
+    turned = [np.rot90(image, k) for k in range(4)]
+    return turned + [np.fliplr(t) for t in turned]
 
 
 def _unit(thumbnails: np.ndarray) -> np.ndarray:
@@ -208,12 +206,13 @@ def _unit(thumbnails: np.ndarray) -> np.ndarray:
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
 
 
-def _nearest(held: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each held-out thumbnail: best correlation, its train thumbnail and orientation; each (n,)."""
-    targets = _unit(train).T
+def _nearest(dataset: Dataset, held: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each held-out image: best correlation of thumbnails, index into ``train``, orientation; each (n,)."""
+    targets = _unit(_thumbnails(dataset, train)).T
     best = np.full(len(held), -1.0, np.float32)
     partner, turn = np.zeros(len(held), int), np.zeros(len(held), int)
-    for k, turned in enumerate(_orientations(held)):
+    for k in range(8):
+        turned = _thumbnails(dataset, held, k)
         for start in range(0, len(held), 512):  # 512 x 10,000 correlations at a time: 20 MB
             part = slice(start, start + 512)
             likeness = _unit(turned[part]) @ targets

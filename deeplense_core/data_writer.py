@@ -99,6 +99,12 @@ def _check_fractions(fractions: Mapping[str, float]) -> None:
         raise UserError(f"The fractions of the splits ({text}) must lie between 0 and 1 and sum to 1.")
 
 
+def refuse_existing(out: str | os.PathLike) -> None:
+    """Raises a UserError where a new data set would take something's place."""
+    if os.path.lexists(Path(out).expanduser()):
+        raise UserError(f"{str(out)!r} exists already. Choose another name, or remove it first.")
+
+
 class DatasetWriter:
     """Streams images and catalogue rows into a new data-set folder; use it in a ``with`` block.
 
@@ -142,8 +148,7 @@ class DatasetWriter:
         self._image_bytes = 4 * int(np.prod(self.shape))
         self._count = 0
         self._finished = False
-        if self.out.exists() or self.out.is_symlink():
-            raise UserError(f"{str(self.out)!r} exists already. Choose another name, or remove it first.")
+        refuse_existing(self.out)
 
     def __enter__(self) -> DatasetWriter:
         with self._disk_errors():

@@ -32,9 +32,9 @@ def read_fits(file: IO[bytes], name: str, hdu: str | int | None) -> tuple[np.nda
     Raises:
         BadImageError: damaged, truncated, too large, without an image, or without the HDU asked for.
     """
-    try:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
             with fits.open(file, memmap=False, lazy_load_hdus=False) as hdus:
                 index = _choose(hdus, name, hdu)
                 chosen: Any = hdus[index]
@@ -43,9 +43,9 @@ def read_fits(file: IO[bytes], name: str, hdu: str | int | None) -> tuple[np.nda
                 pixels = np.asarray(chosen.data)
                 label = _label(chosen, index)
                 names = tuple(_label(h, i) for i, h in enumerate(hdus) if _is_image(h))
-    except _DAMAGE as err:
-        _refuse_truncated(said, name)
-        raise BadImageError("damaged file", f"{name!r} is damaged FITS: {err}. Copy it again.") from err
+        except _DAMAGE as err:
+            _refuse_truncated(said, name)
+            raise BadImageError("damaged file", f"{name!r} is damaged FITS: {err}. Copy it again.") from err
     _refuse_truncated(said, name)
     facts: dict[str, Any] = {"hdu": label, "hdus": names, "bands": _bands(header, pixels)}
     facts |= _pointing(header, pixels.shape)

@@ -19,6 +19,7 @@ import numpy as np
 
 from deeplense_core.audit import audit
 from deeplense_core.data import DEFAULT_SPLITS, Dataset, DatasetWriter
+from deeplense_core.data_writer import refuse_existing
 from deeplense_core.errors import UserError
 from deeplense_core.image_folders import LISTED, Item, Skipped, Tree, scan
 from deeplense_core.images import BadImageError, LensImage, check_pixels, read_image, to_chw
@@ -111,6 +112,7 @@ def ingest(
     Raises:
         UserError: missing or empty folder, no class folders, no readable image, another layout than was said.
     """
+    refuse_existing(out)
     source = Path(src).expanduser()
     tree = scan(source)
     sample = look(tree, channels)
@@ -190,9 +192,7 @@ def _layout(name: str, tree: Tree, sample: Sample) -> str:
     if not entry.build(tree, sample):
         splits = "split folders, " if tree.has_splits else ""
         found = f"{splits}classes {', '.join(tree.classes)}, shape {sample.shape}"
-        raise UserError(
-            f"This is not layout {name!r} ({entry.about['tree']}). Found: {found}. Use --layout auto."
-        )
+        raise UserError(f"This is not layout {name!r} ({entry.about['tree']}). Found: {found}. Use --layout auto.")
     return name
 
 
@@ -239,9 +239,7 @@ def _usable(item: Item, sample: Sample, channels: str) -> LensImage:
             "other shape", f"{item.path.name!r} has shape {image.pixels.shape}; most have {sample.shape}."
         )
     if image.meta.get("mass") is not None and not sample.pickled:
-        raise BadImageError(
-            "pickled among plain files", f"{item.path.name!r} holds a mass; most files do not."
-        )
+        raise BadImageError("pickled among plain files", f"{item.path.name!r} holds a mass; most files do not.")
     return image
 
 

@@ -33,7 +33,7 @@ def test_kill_9_at_random_moments_leaves_nothing_that_looks_finished(tmp_path):
         ready = FORKS.Event()
         process = start(write_many, out, 300, ready)
         assert ready.wait(60)
-        time.sleep(moments.uniform(0.0, 0.5))
+        time.sleep(moments.uniform(0.0, 0.3))
         process.kill()
         process.join()
         partial += any(tmp_path.glob(".partial-*"))
@@ -190,13 +190,15 @@ def test_a_real_disk_that_fills_up(small_disk, side):
     assert os.listdir(small_disk) == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc (Linux)")
 def test_writing_needs_no_more_memory_than_a_batch(tmp_path):
     script = """
-        import resource, sys
+        import re, sys
+        from pathlib import Path
         import numpy as np
         from deeplense_core.data import DatasetWriter
-        def peak():
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        def peak():  # not ru_maxrss: that remembers the parent's memory from before exec
+            return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
         def write(out, batches):
             with DatasetWriter(out, classes=("a",), shape=(1, 32, 32), source={}) as writer:
                 for k in range(batches):
@@ -204,9 +206,9 @@ def test_writing_needs_no_more_memory_than_a_batch(tmp_path):
                     pixels[:, 0, 0, 0] = np.arange(500)
                     writer.append(pixels, {"label": ["a"] * 500, "truth_x": np.arange(500.0)})
                 writer.finish()
-        write(sys.argv[1] + "/small", 40)
+        write(sys.argv[1] + "/small", 20)
         before = peak()
-        write(sys.argv[1] + "/large", 120)
+        write(sys.argv[1] + "/large", 80)
         print(peak() - before)
     """
     run = subprocess.run(
@@ -214,8 +216,9 @@ def test_writing_needs_no_more_memory_than_a_batch(tmp_path):
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     grown = int(run.stdout)
-    assert (tmp_path / "large" / "images.npy").stat().st_size > 240e6
-    assert grown < 30e6, f"60,000 images (246 MB) took {grown / 1e6:.0f} MB more than 20,000"
+    assert (tmp_path / "large" / "images.npy").stat().st_size > 160e6
+    print(f"40,000 images took {grown / 1e6:.1f} MB more than 10,000")
+    assert grown < 30e6, f"40,000 images (164 MB) took {grown / 1e6:.0f} MB more than 10,000"
 
 
 # --- folders that are not, or no longer, data sets
