@@ -7,7 +7,7 @@ import importlib
 import logging
 import pkgutil
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,7 +17,6 @@ from torch import Tensor
 
 from deeplense_core.errors import UserError
 from deeplense_core.sim import recipes
-from deeplense_core.sim.render import picture_function
 from deeplense_core.sim.scene import RECIPES, Draws, Recipe, Scene
 from deeplense_core.spec import make_config
 
@@ -52,7 +51,7 @@ def recipe_info(name: str) -> dict[str, Any]:
     """What a recipe makes and how it differs from what was published; simulates nothing."""
     entry, made = RECIPES[name], recipe(name)
     return {
-        "name": name, "classes": made.classes, "shape": (len(made.bands), made.optics.n_pix, made.optics.n_pix),
+        "name": name, "classes": made.classes, "shape": (len(made.bands),) + 2 * (made.optics.n_pix,),
         "pixel_scale_arcsec": made.optics.pixel_scale_arcsec, "bands": made.bands, "unit": made.unit,
         "text": made.text, "differences": list(made.differences), "source": entry.about["source"],
     }
@@ -61,8 +60,9 @@ def recipe_info(name: str) -> dict[str, Any]:
 @torch.no_grad()
 def simulate(
     name: str, count: int, *, seed: int = 0, stream: int = 0, as_published: bool = False,
-    settings: Mapping[str, Any] | None = None, labels: Tensor | None = None, device: str | torch.device = "cpu",
-    compiled: bool = False, mass_fraction_scale: float = 1.0, matched: bool = False, noise: bool = True,
+    settings: Mapping[str, Any] | None = None, labels: Tensor | None = None,
+    device: str | torch.device = "cpu", compiled: bool = False, mass_fraction_scale: float = 1.0,
+    matched: bool = False, noise: bool = True,
 ) -> Batch:
     """Makes ``count`` labelled images.
 
@@ -106,8 +106,8 @@ def _seed(name: str, seed: int, stream: int) -> int:
 def _check_labels(labels: Tensor, count: int, classes: tuple[str, ...]) -> Tensor:
     labels = labels.to("cpu", torch.int64)
     if labels.shape != (count,) or labels.min() < 0 or labels.max() >= len(classes):
-        raise UserError(f"labels must be {count} numbers from 0 to {len(classes) - 1} ({', '.join(classes)}); "
-                        f"got shape {tuple(labels.shape)}.")
+        raise UserError(f"labels must be {count} whole numbers from 0 to {len(classes) - 1} "
+                        f"({', '.join(classes)}); they have shape {tuple(labels.shape)}.")
     return labels
 
 
@@ -126,22 +126,44 @@ def _truth(scene: Scene) -> dict[str, Tensor]:
 def _render(
     made: Recipe, scene: Scene, keys: Tensor, device: torch.device, compiled: bool, noisy: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Renders images in chunks of those that have equally many point masses."""
-    compiled = compiled and can_compile(device.type)
-    count, n_pix, chunk = len(keys), made.optics.n_pix, CHUNK.get(device.type, 64)
-    images = torch.empty(count, n_pix, n_pix, device=device)
-    low, high = torch.empty(count, device=device), torch.empty(count, device=device)
-    picture = picture_function(made.optics, made.detector, noisy, compiled)
+    """Renders images in groups of equally many point masses: scaled images, minima, maxima."""
+    n_pix = made.optics.n_pix
+    images = torch.empty(len(keys), n_pix, n_pix, device=device)
+    low, high = torch.empty(len(keys), device=device), torch.empty(len(keys), device=device)
     numbers = (scene.mass_theta_E_sq > 0).sum(1)
     for number in numbers.unique().tolist():
-        for rows in (numbers == number).nonzero()[:, 0].split(chunk):
-            # The compiled function knows one size only: the last chunk repeats its first image.
-            padded = rows.new_full((chunk,), int(rows[0])) if compiled else rows
-            padded[: len(rows)] = rows
-            part = scene.mapped(lambda v, at=padded, k=number: (v[at] if v.ndim == 1 else v[at, :k]).to(device))
-            made_images, made_low, made_high = picture(part.tensors(), keys[padded].to(device))
-            images[rows], low[rows], high[rows] = (v[: len(rows)] for v in (made_images, made_low, made_high))
+        rows = (numbers == number).nonzero()[:, 0]
+        group = scene.mapped(lambda v, at=rows, k=number: (v[at] if v.ndim == 1 else v[at, :k]).to(device))
+        parts = _render_group(made, group, keys[rows].to(device), compiled and can_compile(device.type), noisy)
+        rows = rows.to(device)
+        start = 0
+        for part in parts:
+            at = rows[start:start + len(part[0])]
+            images[at], low[at], high[at] = part
+            start += len(at)
     return images, low, high
+
+
+def _render_group(
+    made: Recipe, scene: Scene, keys: Tensor, compiled: bool, noisy: bool
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yields pictures of images that have equally many point masses, chunk by chunk."""
+    # Imports caustics, which takes seconds: not before something is rendered.
+    from deeplense_core.sim.render import Constants, masses_function, picture_function, point_masses
+
+    count, chunk = len(keys), CHUNK.get(keys.device.type, 64)
+    if compiled and count % chunk:  # compiled for one size: the last chunk repeats its last image
+        padded = torch.arange(-(-count // chunk) * chunk, device=keys.device).clamp_max(count - 1)
+        scene, keys = scene.mapped(lambda v: v[padded]), keys[padded]
+    constants = Constants.of(scene)
+    picture = picture_function(made.optics, made.detector, noisy, compiled)
+    nothing = torch.zeros((), device=keys.device)
+    for start in range(0, count, chunk):
+        stop = start + chunk
+        masses = point_masses(scene.mapped(lambda v, at=slice(start, stop): v[at]), made.optics)
+        pull = (nothing, nothing) if masses is None else masses_function(compiled)(masses)
+        made_chunk = picture(constants.rows(start, stop), *pull, keys[start:stop])
+        yield tuple(v[: count - start] for v in made_chunk)
 
 
 @cache

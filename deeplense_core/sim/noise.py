@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from deeplense_core.sim.fastmath import exp2, log2, polynomial
+
 SMALL_RATE = 10.0
 """Below it the Poisson distribution is inverted term by term, above it by an asymptotic expansion."""
 SMALL_RATE_TERMS = 32
@@ -21,7 +23,7 @@ _TAIL_FAR = (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.0
 
 
 def _mix(h: Tensor) -> Tensor:
-    """A bijection of int32 with full avalanche (lowbias32, C. Wellons 2018); shifts are made logical by masks."""
+    """A bijection of int32 with full avalanche (lowbias32, C. Wellons 2018); masks make the shifts logical."""
     h = (h ^ ((h >> 16) & 0xFFFF)) * 0x7FEB352D
     h = (h ^ ((h >> 15) & 0x1FFFF)) * -0x7B935975
     return h ^ ((h >> 16) & 0xFFFF)
@@ -50,11 +52,8 @@ def normal(bits: Tensor) -> Tensor:
     """
     tail = ((bits & 0x7FFFFF).to(torch.float32) + 0.5) * 2.0**-23
     size = 1.0 - tail
-    w = -torch.log(tail * (1.0 + size))
-    central, far = torch.full_like(w, _TAIL_CENTRAL[0]), torch.full_like(w, _TAIL_FAR[0])
-    from_central, from_far = w - 2.5, torch.sqrt(w) - 3.0
-    for a, b in zip(_TAIL_CENTRAL[1:], _TAIL_FAR[1:], strict=True):
-        central, far = a + central * from_central, b + far * from_far
+    w = -0.6931472 * log2(tail * (1.0 + size))
+    central, far = polynomial(_TAIL_CENTRAL, w - 2.5), polynomial(_TAIL_FAR, torch.sqrt(w) - 3.0)
     z = torch.where(w < 5.0, central, far) * (size * 1.4142135)
     return torch.where(bits < 0, -z, z)
 
@@ -89,7 +88,7 @@ def _poisson_large(rate: Tensor, z: Tensor) -> Tensor:
 
 def _poisson_small(rate: Tensor, u: Tensor) -> Tensor:
     """Counts how many terms of the distribution function lie below ``u``."""
-    term = torch.exp(-rate)
+    term = exp2(rate * -1.4426950408889634)
     below = term
     count = torch.zeros_like(rate)
     for k in range(1, SMALL_RATE_TERMS + 1):

@@ -1,62 +1,102 @@
-"""From scenes to images: one function over a batch, which the compiler fuses.
+"""From scenes to images: two functions over a batch, which the compiler fuses.
 
-Deflection by halo, shear and point masses, Sersic source, supersampling, point-spread function, noise and
-scaling are one function of tensors. Compiled, it keeps the sum over point masses in registers.
+The sum over point masses is a reduction that stays in registers; everything else (halo, shear, Sersic source,
+supersampling, point-spread function, noise, scaling) is one more. Both are plain functions of tensors and run
+eagerly as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from deeplense_core.sim import noise, profiles
-from deeplense_core.sim.scene import Detector, Optics
+from deeplense_core.sim import noise
+from deeplense_core.sim.profiles import (
+    Ellipsoid,
+    PointMasses,
+    Sersic,
+    blur,
+    gaussian_taps,
+    pair_deflection,
+    per_image,
+    point_masses_deflection,
+    sersic_brightness,
+    shear_deflection,
+    sie_deflection,
+    sis_deflection,
+)
+from deeplense_core.sim.scene import Detector, Optics, Scene
+
+
+class Constants(NamedTuple):
+    """What one pixel needs to know of its system, taken once for each image."""
+
+    theta_E: Tensor  # noqa: N815
+    halo: Ellipsoid
+    gamma1: Tensor
+    gamma2: Tensor
+    source: Sersic
+    exposure_s: Tensor
+
+    @classmethod
+    def of(cls, scene: Scene) -> Constants:
+        """The constants of every system of a scene."""
+        s = scene
+        source = Sersic.of(s.source_x, s.source_y, s.source_R_e, s.source_n, s.source_q, s.source_phi,
+                           s.source_amplitude)
+        return cls(per_image(s.theta_E), Ellipsoid.of(s.theta_E, s.q, s.phi), per_image(s.gamma1),
+                   per_image(s.gamma2), source, per_image(s.exposure_s))
+
+    def rows(self, start: int, stop: int) -> Constants:
+        """The constants of images ``start`` to ``stop``."""
+        return torch.utils._pytree.tree_map(lambda v: v[start:stop], self)
 
 
 def pixel_axis(count: int, scale: float, like: Tensor) -> Tensor:
-    """Centres of ``count`` pixels around zero, in arcsec."""
+    """Centres of ``count`` pixels around zero, in arcsec, on the device and in the precision of ``like``."""
     index = torch.arange(count, device=like.device, dtype=like.dtype)
     return (index - (count - 1) / 2) * scale
 
 
-def deflection(scene: Mapping[str, Tensor], x: Tensor, y: Tensor, spherical: bool) -> tuple[Tensor, Tensor]:
-    """Deflection of halo, shear and point masses in arcsec, (b, h, w), at ``x`` (w,) and ``y`` (h, 1)."""
-    s = {name: value[:, None, None] for name, value in scene.items() if value.ndim == 1}
-    if spherical:
-        halo_x, halo_y = profiles.sis_deflection(x, y, s["theta_E"])
-    else:
-        halo_x, halo_y = profiles.sie_deflection(x, y, s["theta_E"], s["q"], s["phi"])
-    shear_x, shear_y = profiles.shear_deflection(x, y, s["gamma1"], s["gamma2"])
-    mass_x, mass_y = profiles.point_masses_deflection(
-        x, y, scene["mass_x"], scene["mass_y"], scene["mass_theta_E_sq"])
-    return halo_x + shear_x + mass_x, halo_y + shear_y + mass_y
+def grid_axis(optics: Optics, like: Tensor) -> Tensor:
+    """Where the sky is evaluated: supersampled pixels, beyond the frame by the radius of the blur.
 
-
-def source_light(scene: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Brightness of the source at positions in the source plane."""
-    s = {name.removeprefix("source_"): value[:, None, None]
-         for name, value in scene.items() if name.startswith("source_")}
-    return profiles.sersic_brightness(x, y, s["x"], s["y"], s["R_e"], s["n"], s["q"], s["phi"], s["amplitude"])
-
-
-def expected_image(scene: Mapping[str, Tensor], optics: Optics) -> Tensor:
-    """Noise-free brightness per pixel after the optics, (b, n_pix, n_pix); rows are y.
-
-    The sky is evaluated beyond the frame by the radius of the point-spread function, so light from outside
-    scatters in as it does on the sky.
+    So light from outside scatters in, as it does on the sky.
     """
     fine = optics.supersampling
-    scale = optics.pixel_scale_arcsec / fine
-    axis = pixel_axis(optics.n_pix * fine + 2 * optics.psf_radius, scale, scene["theta_E"])
-    x, y = axis, axis[:, None]
-    ax, ay = deflection(scene, x, y, optics.spherical)
-    if optics.deflection_scale != 1.0:
-        ax, ay = ax * optics.deflection_scale, ay * optics.deflection_scale
-    sky = source_light(scene, x - ax, y - ay)
-    image = profiles.blur(sky, profiles.gaussian_taps(optics.psf_sigma_arcsec / scale, optics.psf_radius))
+    return pixel_axis(optics.n_pix * fine + 2 * optics.psf_radius, optics.pixel_scale_arcsec / fine, like)
+
+
+def point_masses(scene: Scene, optics: Optics) -> PointMasses | None:
+    """The point masses of a scene on the grid, or None where it has none."""
+    if scene.mass_x.shape[1] == 0:
+        return None
+    axis = grid_axis(optics, scene.theta_E)
+    return PointMasses.of(axis, axis, scene.mass_x, scene.mass_y, scene.mass_theta_E_sq)
+
+
+def expected_image(c: Constants, mass_x: Tensor, mass_y: Tensor, optics: Optics) -> Tensor:
+    """Noise-free brightness per pixel after the optics, (n, n_pix, n_pix); rows are y.
+
+    Args:
+        c: Constants of the systems.
+        mass_x, mass_y: Deflection by the point masses on the grid in arcsec, (n, h, w) or broadcastable.
+        optics: Frame, supersampling and point-spread function.
+    """
+    x = grid_axis(optics, c.theta_E)
+    y = x[:, None]
+    halo_x, halo_y = sis_deflection(x, y, c.theta_E) if optics.spherical else sie_deflection(x, y, c.halo)
+    shear_x, shear_y = shear_deflection(x, y, c.gamma1, c.gamma2)
+    scale = optics.deflection_scale
+    source_x, source_y = x - scale * (halo_x + shear_x + mass_x), y - scale * (halo_y + shear_y + mass_y)
+    sky = sersic_brightness(source_x, source_y, c.source)
+    fine = optics.supersampling
+    sigma = optics.psf_sigma_arcsec / optics.pixel_scale_arcsec * fine
+    image = blur(sky, gaussian_taps(sigma, optics.psf_radius))
     if fine > 1:
         image = image.reshape(image.shape[0], optics.n_pix, fine, optics.n_pix, fine).mean((2, 4))
     return image
@@ -66,16 +106,15 @@ def expose(rate: Tensor, exposure_s: Tensor, key: Tensor, detector: Detector, no
     """Counts of an exposure.
 
     Args:
-        rate: Brightness in counts per second and pixel, (b, h, w).
-        exposure_s: Exposure times in seconds, (b,).
-        key: Noise keys, int32 (b, 2).
+        rate: Brightness in counts per second and pixel, (n, h, w).
+        exposure_s: Exposure times in seconds, (n, 1, 1).
+        key: Noise keys, int32 (n, 2).
         detector: What it adds.
         noisy: False gives the expected counts.
     """
-    time = exposure_s[:, None, None]
     if detector.kind == "doubled":
         return 2.0 * rate
-    expected = time * (rate + detector.sky_rate)
+    expected = exposure_s * (rate + detector.sky_rate)
     if not noisy:
         return expected
     height, width = rate.shape[-2:]
@@ -84,32 +123,43 @@ def expose(rate: Tensor, exposure_s: Tensor, key: Tensor, detector: Detector, no
         return noise.random_bits(key, height, width, stream)
 
     if detector.kind == "shot_twice":
-        shot = noise.normal(bits(1)) * torch.sqrt(rate.abs() / time)
+        shot = noise.normal(bits(1)) * torch.sqrt(rate.abs() / exposure_s)
         background = noise.normal(bits(2)) * detector.background_rms
-        return noise.poisson((time * (rate + shot + background)).clamp_min(0.0), bits(0))
+        return noise.poisson((exposure_s * (rate + shot + background)).clamp_min(0.0), bits(0))
     counts = noise.poisson(expected, bits(0), small_rates=detector.min_counts < noise.SMALL_RATE)
     if detector.read_noise or detector.background_rms:
-        rms = torch.sqrt(detector.read_noise**2 + (detector.background_rms * time) ** 2)
+        rms = torch.sqrt(detector.read_noise**2 + (detector.background_rms * exposure_s) ** 2)
         counts = counts + noise.normal(bits(1)) * rms
     return counts
 
 
-def take_picture(
-    scene: Mapping[str, Tensor], key: Tensor, optics: Optics, detector: Detector, noisy: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Images scaled to [0, 1] (b, h, w), and the minimum and maximum they were scaled by, (b,) each."""
-    counts = expose(expected_image(scene, optics), scene["exposure_s"], key, detector, noisy)
+def scale_to_unit(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Images scaled to [0, 1] (n, h, w), and the minimum and maximum they were scaled by, (n,) each."""
     low, high = counts.amin((1, 2)), counts.amax((1, 2))
     span = (high - low).clamp_min(torch.finfo(counts.dtype).tiny)
-    return (counts - low[:, None, None]) / span[:, None, None], low, high
+    return (counts - per_image(low)) / per_image(span), low, high
 
 
 @cache
 def picture_function(optics: Optics, detector: Detector, noisy: bool, compiled: bool) -> Callable:
-    """:func:`take_picture` for one camera, a function of (scene, key)."""
+    """A function (constants, mass_x, mass_y, key) -> images scaled to [0, 1], minima, maxima, for one camera."""
 
-    def picture(scene: dict[str, Tensor], key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return take_picture(scene, key, optics, detector, noisy)
+    def picture(c: Constants, mass_x: Tensor, mass_y: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rate = expected_image(c, mass_x, mass_y, optics)
+        return scale_to_unit(expose(rate, c.exposure_s, key, detector, noisy))
 
-    profiles.caustics_functions()
     return torch.compile(picture, dynamic=False) if compiled else picture
+
+
+@cache
+def masses_function(compiled: bool) -> Callable:
+    """A function of :class:`PointMasses` that gives their summed deflection (n, h, w), twice."""
+
+    def summed(masses: PointMasses) -> tuple[Tensor, Tensor]:
+        ax, ay = pair_deflection(masses)
+        return ax.sum(1), ay.sum(1)
+
+    # The pull of a pair is used twice and read from many tensors; by default the compiler would write it to
+    # memory for every mass and pixel instead of keeping it in registers.
+    inline = {f"realize_{what}_threshold": 1000 for what in ("reads", "opcount", "acc_reads")}
+    return torch.compile(summed, dynamic=False, options=inline) if compiled else point_masses_deflection

@@ -17,7 +17,7 @@ RECIPES = Registry("recipe")
 class Scene:
     """A batch of n lens systems. Lengths in arcsec, angles in radians, every tensor on one device."""
 
-    theta_E: Tensor
+    theta_E: Tensor  # noqa: N815
     """Einstein radius of the halo, (n,)."""
     q: Tensor
     """Axis ratio of the halo."""
@@ -27,7 +27,7 @@ class Scene:
     gamma2: Tensor
     source_x: Tensor
     source_y: Tensor
-    source_R_e: Tensor
+    source_R_e: Tensor  # noqa: N815
     source_n: Tensor
     source_q: Tensor
     source_phi: Tensor
@@ -37,7 +37,7 @@ class Scene:
     mass_x: Tensor
     """Positions of the point masses, (n, k)."""
     mass_y: Tensor
-    mass_theta_E_sq: Tensor
+    mass_theta_E_sq: Tensor  # noqa: N815
     """Squared Einstein radii of the point masses in arcsec^2, (n, k); 0 where an image has fewer than k."""
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     """Further drawn numbers for the catalogue, (n,) each."""

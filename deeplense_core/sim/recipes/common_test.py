@@ -20,10 +20,10 @@ DECADES = 4.0
 class CommonTestConfig:
     """Fitted on published images; the ranges are theirs."""
 
-    theta_E_min: float = knob(0.95, "Smallest Einstein radius", ge=0.1, le=3, unit="arcsec", group="Lens")
-    theta_E_max: float = knob(1.65, "Largest Einstein radius", ge=0.1, le=3, unit="arcsec", group="Lens")
+    theta_E_min: float = knob(0.95, "Smallest Einstein radius", ge=0.1, le=3, unit="arcsec", group="Lens")  # noqa: N815
+    theta_E_max: float = knob(1.65, "Largest Einstein radius", ge=0.1, le=3, unit="arcsec", group="Lens")  # noqa: N815
     shear_max: float = knob(0.3, "Largest external shear", ge=0, le=0.5, group="Lens")
-    source_R_e: float = knob(0.5, "Half-light radius of the source", ge=0.05, le=2, unit="arcsec", group="Source")
+    source_R_e: float = knob(0.5, "Half-light radius of the source", ge=0.05, le=2, unit="arcsec", group="Source")  # noqa: N815
     source_n: float = knob(1.5, "Sersic index of the source", ge=0.5, le=5, group="Source")
     source_amplitude: float = knob(100.0, "Brightness of the source at its half-light radius", ge=1, le=1e5,
                                    unit="counts per pixel", group="Source")
