@@ -154,3 +154,9 @@ def test_reliability_adds_up_to_the_calibration_error(predicted):
         assert bins["low"][i] <= bins["accuracy"][i] <= bins["high"][i]
     assert bins["accuracy"][0] is None  # no confidence below 1 / 3 with three classes
     json.dumps(bins, allow_nan=False)
+
+
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    """Bins are (low, high] as in Guo et al. 2017."""
+    bins = metrics.reliability([0, 0, 1], [[0.75, 0.25], [0.76, 0.24], [0.0, 1.0]], bins=4)
+    assert bins["count"] == [0, 0, 1, 2]

@@ -163,3 +163,13 @@ def test_an_absent_class_leaves_the_others_defined():
     assert found["auc_vort"]["value"] is None
     assert found["auc_no"]["value"] == pytest.approx(metrics.auc_binary(labels == 0, prob[:, 0]))
     assert [c.name for c in metrics.class_curves(labels, prob, CLASSES, n_boot=5)] == ["no", "sphere"]
+
+
+def test_calibration_interval_stands_around_its_value():
+    """Resampling alone pushes the calibration error up: its interval would start at the value itself."""
+    rng = np.random.default_rng(5)
+    prob = rng.dirichlet((1, 1, 1), 400)
+    labels = (prob.cumsum(axis=1) > rng.random((400, 1))).argmax(axis=1)  # perfectly calibrated
+    found = metrics.classification_metrics(labels, prob, CLASSES, n_boot=500)["ece"]
+    below, above = found["value"] - found["low"], found["high"] - found["value"]
+    assert 0.5 < below / above < 1.5
