@@ -168,8 +168,8 @@ def test_an_absent_class_leaves_the_others_defined():
 def test_calibration_interval_stands_around_its_value():
     """Resampling alone pushes the calibration error up: its interval would start at the value itself."""
     rng = np.random.default_rng(5)
-    prob = rng.dirichlet((1, 1, 1), 400)
-    labels = (prob.cumsum(axis=1) > rng.random((400, 1))).argmax(axis=1)  # perfectly calibrated
+    prob = rng.dirichlet((1, 1, 1), 2000)
+    labels = (prob.cumsum(axis=1) > rng.random((2000, 1))).argmax(axis=1)  # perfectly calibrated
     found = metrics.classification_metrics(labels, prob, CLASSES, n_boot=500)["ece"]
     below, above = found["value"] - found["low"], found["high"] - found["value"]
     assert 0.5 < below / above < 1.5
