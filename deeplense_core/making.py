@@ -153,7 +153,9 @@ def _last_words(folder: Path) -> str:
         lines = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
     except OSError:
         lines = []
-    return lines[-1].strip().removeprefix("Error: ") if lines else "The process ended without a word: it was killed, or memory ran out."
+    if not lines:
+        return "The process ended without a word: it was killed, or memory ran out."
+    return lines[-1].strip().removeprefix("Error: ")
 
 
 def _signal(pid: int, number: int) -> None:

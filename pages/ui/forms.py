@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,11 @@ from deeplense_core.spec import Knob
 from pages.ui.messages import guard, plain
 
 PRESETS = ("quick", "full")
+SYMBOLS = {
+    "theta_E": "Einstein radius", "R_e": "half-light radius", "q": "axis ratio", "n": "Sersic index",
+    "psf": "PSF", "lr": "learning rate", "ema": "EMA",
+}  # fmt: skip
+"""Names of settings, or parts of them, that say more in words."""
 
 
 def preset_values(knobs: Mapping[str, Knob], preset: str) -> dict[str, Any]:
@@ -79,8 +85,10 @@ def _grid(knobs: list[Knob], key: str, columns: int) -> dict[str, Any]:
 
 
 def label(knob: Knob) -> str:
-    """A knob's name in words, with its unit: ``source_R_e_arcsec`` -> "Source R e (arcsec)"."""
+    """A knob's name in words, with its unit: ``source_R_e`` -> "Source half-light radius (arcsec)"."""
     words = knob.name.removesuffix(f"_{knob.unit}") if knob.unit else knob.name
+    for symbol, meaning in SYMBOLS.items():
+        words = re.sub(rf"(?:^|(?<=_)){symbol}(?=_|$)", meaning, words)
     words = words.replace("_", " ")
     return plain(words[:1].upper() + words[1:] + (f" ({knob.unit})" if knob.unit else ""))
 

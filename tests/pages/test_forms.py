@@ -1,6 +1,6 @@
 """Forms made from knobs: each type's widget, presets, bounds, and every registered config."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -89,7 +89,9 @@ def test_steps_fit_the_size_of_the_value(name, expected):
 
 def test_labels_are_words_with_units():
     assert label(knobs(Config)["width_arcsec"]) == "Width (arcsec)"
-    assert label(knobs(Config)["lr"]) == "Lr"
+    assert label(knobs(Config)["lr"]) == "Learning rate"
+    assert label(replace(knobs(Config)["lr"], name="source_q_min")) == "Source axis ratio min"
+    assert label(replace(knobs(Config)["lr"], name="queue")) == "Queue"
 
 
 def registered():

@@ -1,0 +1,80 @@
+"""Simulate: one lens to play with. Sliders beside, the picture before you, the address is the lens."""
+
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from deeplense_core.plots.sky import sky_svg
+from deeplense_core.spec import knobs
+from pages.ui.lens import KEY, PRESETS, curves, fits_bytes, frozen, render
+from pages.ui.messages import guard
+from pages.ui.sliders import apply, link, slider_form
+from pages.ui.state import go
+from pages.ui.theme import page
+
+SMALL = 240  # side of the small pictures: they take a third of the row
+
+
+def take_preset(known) -> None:
+    """Moves the sliders where the preset says."""
+    apply(KEY, known, PRESETS.get(st.session_state["lens_preset"]) or {})
+
+
+def controls(known) -> dict:
+    """Presets and sliders, in the side bar."""
+    with st.sidebar:
+        st.selectbox("Start from", list(PRESETS), index=None, placeholder="a preset", key="lens_preset",
+                     on_change=take_preset, args=(known,))  # fmt: skip
+        return slider_form(known, KEY, opened=("Lens", "Substructure", "Source"))
+
+
+def panels(view, overlay: bool) -> None:
+    """The image, large, and beside it what made it: the convergence and the source."""
+    large, small = st.columns([2, 1], gap="small")
+    critical, caustics = curves(view) if overlay else ([], [])
+    scale = view.pixel_scale_arcsec
+    image = sky_svg(view.image, scale, "Image", unit=view.unit, percentile=99.8, curves=critical)
+    kappa = sky_svg(view.kappa, scale, "Convergence", kind="log", colormap="viridis", curves=critical, side=SMALL)
+    source = sky_svg(view.source, view.source_scale_arcsec, "Source", unit=view.unit, percentile=100,
+                     curves=caustics, side=SMALL)  # fmt: skip
+    large.image(image, width="stretch", alt="The simulated lens")
+    small.image(kappa, width="stretch", alt="Convergence of the lens, in a logarithmic stretch")
+    small.image(source, width="stretch", alt="The source as it would be seen without the lens")
+
+
+def actions(values: dict, known) -> None:
+    """What can be done with the lens on screen."""
+    data = fits_bytes(frozen(values))
+    st.download_button("Save FITS", data, "lens.fits", "application/fits", icon=":material/download:",
+                       on_click="ignore", key="lens_save")  # fmt: skip
+    with st.popover("Copy link", icon=":material/link:"):
+        address = (st.context.url or "").partition("?")[0]
+        st.code(f"{address}?{urlencode(link(values, known))}", language=None, wrap_lines=True)
+    if st.button("Classify this", icon=":material/search:", key="lens_classify"):
+        st.session_state["handed_over"] = ("lens.fits", data)
+        go("analyse")
+    if st.button("Make a data set", icon=":material/photo_library:", key="lens_data"):
+        go("data", recipe="common-test")
+
+
+def main() -> None:
+    """Sliders, actions, picture."""
+    page("Simulate")
+    from deeplense_core.sim.lens import LensConfig
+
+    known = knobs(LensConfig)
+    with guard():
+        values = controls(known)
+        view = render(frozen(values))
+    pictures = st.container()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        actions(values, known)
+        overlay = st.toggle(
+            "Critical curves and caustics", key="lens_overlay", persist_state="session",
+            help="Dashed: where magnification is infinite. Dotted: the same in the source plane.",
+        )  # fmt: skip
+    with pictures:
+        panels(view, overlay)
+
+
+main()
