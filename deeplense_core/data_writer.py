@@ -44,6 +44,7 @@ SPLITS = ("train", "val", "test")
 DEFAULT_SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
 _CATALOG_BYTES = 256  # a generous guess of one row, for the check of free space
 _PROGRESS_EVERY_S = 0.25
+_BEGINS_WITHIN_S = 60
 
 
 def stratified_splits(
@@ -406,7 +407,7 @@ def read_progress(folder: str | os.PathLike) -> dict[str, Any] | None:
 def list_unfinished(folder: str | os.PathLike | None = None) -> list[dict[str, Any]]:
     """Data sets now being made in ``folder`` (or the workspace); remains of dead writers are removed."""
     alive = []
-    for partial in sorted(Path(folder or workspace.datasets_dir()).glob(".partial-*")):
+    for partial in sorted(Path(folder or workspace.datasets_dir()).glob(f".partial-*-{'[0-9a-f]' * 12}")):
         if _writer_is_dead(partial):
             shutil.rmtree(partial, ignore_errors=True)
         elif (facts := read_progress(partial)) is not None:
@@ -415,18 +416,25 @@ def list_unfinished(folder: str | os.PathLike | None = None) -> list[dict[str, A
 
 
 def _writer_is_dead(partial: Path) -> bool:
+    old = time.time() - _modified(partial) > _BEGINS_WITHIN_S
     try:
         with open(partial / "writer.lock", "rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except FileNotFoundError:  # just begun, or killed before it took the lock
-        pass
-    # progress.json comes after the lock: with it a free lock is proof; without, a minute suffices to begin
-    try:
-        return (partial / "progress.json").exists() or time.time() - partial.stat().st_mtime > 60
-    except FileNotFoundError:  # renamed or removed meanwhile
+    except OSError:  # no lock file: just begun, killed before it took the lock, or not a writer's folder at all
+        if old:
+            with suppress(OSError):
+                partial.rmdir()  # which an empty folder only allows
         return False
+    return old or (partial / "progress.json").exists()  # which is written after the lock was taken
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # renamed or removed meanwhile
+        return time.time()
 
 
 def _npy_header(shape: tuple[int, ...]) -> bytes:

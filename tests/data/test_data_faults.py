@@ -82,7 +82,7 @@ def test_a_live_writer_is_listed_and_left_alone_and_a_dead_one_is_cleaned_up():
 
 
 def test_a_reused_pid_does_not_keep_a_dead_folder_alive():
-    dead = datasets_dir() / ".partial-x-1"
+    dead = datasets_dir() / ".partial-x-0123456789ab"
     dead.mkdir()
     (dead / "writer.lock").touch()
     (dead / "progress.json").write_text(json.dumps({"name": "x", "done": 1, "total": 2, "pid": os.getpid()}))
@@ -90,11 +90,30 @@ def test_a_reused_pid_does_not_keep_a_dead_folder_alive():
     assert not dead.exists()
 
 
-def test_a_folder_just_begun_is_spared():
-    begun = datasets_dir() / ".partial-x-1"
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_folder_just_begun_is_spared_for_a_minute(locked):
+    begun = datasets_dir() / ".partial-x-0123456789ab"
     begun.mkdir()
+    if locked:
+        (begun / "writer.lock").touch()
     assert list_unfinished() == []
     assert begun.exists()
+    os.utime(begun, (0, 0))
+    assert list_unfinished() == []
+    assert not begun.exists()
+
+
+@pytest.mark.parametrize("name", [".partial-thesis", ".partial-thesis-0123456789ab"])
+def test_what_is_not_a_writers_is_never_removed(name, tmp_path):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "precious").touch()
+    (tmp_path / ".partial-file-0123456789ab").touch()
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    with writer_at(tmp_path / "x"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == sorted([name, ".partial-file-0123456789ab"])
+    assert (tmp_path / name / "precious").exists()
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
