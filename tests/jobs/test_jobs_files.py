@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from waiting import spec
 
-from deeplense_core import checkpoints, jobs, runs, storage
+from deeplense_core import checkpoints, jobs, records, runs, storage
 from deeplense_core.errors import UserError
 from deeplense_core.runs import Run, list_runs, open_run, restore
 from deeplense_core.spec import RunSpec
@@ -108,6 +108,13 @@ def test_a_torn_line_is_skipped_and_the_next_one_is_whole(run):
     assert run.metrics() == []
     run.log("train", 7)
     assert [row["step"] for row in run.metrics()] == [7]
+
+
+def test_two_torn_lines_that_fit_together_are_no_line():
+    lines = [b'{"kind": "val", "step": 1', b'"loss": 2}', b'{"kind": "val"}', b"[1]", b"7", b""]
+    assert records.parse_lines(b"\n".join(lines)) == [{"kind": "val"}]
+    assert records.parse_lines(b"\n".join(lines[:3])) == [{"kind": "val"}]
+    assert records.parse_lines(b"") == []
 
 
 def test_of_a_step_repeated_after_a_resume_the_newest_counts(run):
