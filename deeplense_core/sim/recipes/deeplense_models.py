@@ -13,7 +13,8 @@ from deeplense_core.sim.recipes.common_test import power_law
 from deeplense_core.sim.scene import RECIPES, Detector, Draws, Optics, Recipe, Scene
 from deeplense_core.spec import knob
 
-CLASSES = ("no_sub", "cdm", "axion")
+CLASSES = ("no", "sphere", "vort")
+"""The published folders ``no_sub``, ``cdm`` and ``axion`` under the names that all data sets share here."""
 CDM, AXION = 1, 2
 N_CDM, N_AXION = 25, 100
 Z_LENS, Z_SOURCE = 0.5, 1.0
