@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 import pytest
 from writer_process import FORKS, batch, start, write_and_die_at_rename, write_and_wait, write_many, writer_at
 
-from deeplense_core import data_writer
 from deeplense_core.data import list_unfinished, open_dataset, read_progress
 from deeplense_core.errors import UserError
 from deeplense_core.workspace import datasets_dir
@@ -162,7 +161,7 @@ def test_a_parent_that_is_a_file_is_one_message(tmp_path):
 
 def test_too_little_space_is_said_before_the_start(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=5_000_000)
-    monkeypatch.setattr(data_writer.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(UserError, match=r"it needs 16\.6 MB, and 5 MB is free"):
         writer_at(tmp_path / "x", total=1_000, side=64).__enter__()
     assert os.listdir(tmp_path) == []

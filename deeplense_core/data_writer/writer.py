@@ -1,9 +1,4 @@
-"""Writing a data-set folder: streamed, hashed on the way, and there only when it is whole.
-
-Everything goes into a hidden folder ``.partial-<name>-<id>`` beside the target, which is renamed at the
-very end. The writer holds a file lock in that folder: whoever finds a partial folder whose lock is free knows
-that its writer is dead. The kernel drops the lock, so neither a reused process id nor a moved clock can fool.
-"""
+"""The writer: everything goes into a hidden folder beside the target, which is renamed at the very end."""
 
 from __future__ import annotations
 
@@ -24,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from deeplense_core import workspace
+from deeplense_core.data_writer.partials import list_unfinished
+from deeplense_core.data_writer.rows import RowGroups, sync_and_close, write_catalog
+from deeplense_core.data_writer.splits import DEFAULT_SPLITS, SPLITS, hash_ids, rank_splits
 from deeplense_core.errors import UserError
 from deeplense_core.registry import nearest
 
@@ -38,66 +33,8 @@ FORMAT = 1
 """Version of the folder's layout."""
 HEADER_BYTES = 128
 """Length of the header of ``images.npy``; fixed, so that it can be rewritten once the count is known."""
-ROW_GROUP = 16_384
-"""Rows in one group of the catalogue; fixed, so that its bytes do not depend on how batches were cut."""
-SPLITS = ("train", "val", "test")
-DEFAULT_SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
 _CATALOG_BYTES = 256  # a generous guess of one row, for the check of free space
 _PROGRESS_EVERY_S = 0.25
-_BEGINS_WITHIN_S = 60
-
-
-def stratified_splits(
-    labels: Sequence[str] | np.ndarray,
-    ids: Sequence[str] | np.ndarray,
-    fractions: Mapping[str, float],
-    seed: int = 0,
-) -> np.ndarray:
-    """Assigns every image to train, val or test, with the same fractions in each class.
-
-    Inside a class, images are ranked by a hash of (seed, id), and the ranking is cut at the fractions. The
-    order of the images does not matter, and images added later move only those next to a cut.
-
-    Args:
-        labels: Class of each image, (n,).
-        ids: Unique name of each image, (n,).
-        fractions: Split name -> fraction, summing to 1.
-        seed: Another seed, another assignment.
-
-    Returns:
-        Split names, (n,).
-    """
-    codes = _rank_splits(np.asarray(labels), _hash_ids(ids, seed), fractions)
-    return np.array(SPLITS)[codes]
-
-
-def _hash_ids(ids: Sequence[str] | np.ndarray, seed: int) -> np.ndarray:
-    """64-bit hash of (seed, id), uint64 (n,)."""
-    digests = (hashlib.blake2b(f"{seed}:{i}".encode(), digest_size=8).digest() for i in ids)
-    return np.fromiter((int.from_bytes(d, "little") for d in digests), dtype=np.uint64, count=len(ids))
-
-
-def _rank_splits(labels: np.ndarray, keys: np.ndarray, fractions: Mapping[str, float]) -> np.ndarray:
-    """Index into SPLITS of each image, int8 (n,)."""
-    _check_fractions(fractions)
-    cuts = np.cumsum([fractions.get(split, 0.0) for split in SPLITS])[:-1]
-    codes = np.zeros(len(labels), dtype=np.int8)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        members = members[np.argsort(keys[members])]
-        edges = np.floor(cuts * len(members) + 0.5 + 1e-9)
-        codes[members] = np.searchsorted(edges, np.arange(len(members)), side="right")
-    return codes
-
-
-def _check_fractions(fractions: Mapping[str, float]) -> None:
-    for split in fractions:
-        if split not in SPLITS:
-            raise UserError(f"Unknown split {split!r}. {nearest(split, list(SPLITS))}")
-    values = list(fractions.values())
-    if not all(0 <= v <= 1 for v in values) or abs(sum(values) - 1) > 1e-6:
-        text = ", ".join(f"{split} {value:g}" for split, value in fractions.items())
-        raise UserError(f"The fractions of the splits ({text}) must lie between 0 and 1 and sum to 1.")
 
 
 def refuse_existing(out: str | os.PathLike) -> None:
@@ -166,7 +103,7 @@ class DatasetWriter:
                 self._images.write(_npy_header((0, *self.shape)))
                 self._pixels_hash = hashlib.sha256()
                 self._keys, self._labels, self._splits = array("Q"), array("i"), array("b")
-                self._rows = _RowGroups(self._partial / "rows.parquet")
+                self._rows = RowGroups(self._partial / "rows.parquet")
                 self._progress_time = -_PROGRESS_EVERY_S
                 self._write_progress()
         except BaseException:
@@ -223,7 +160,7 @@ class DatasetWriter:
         for split in splits:
             if split not in split_code:
                 raise UserError(f"Unknown split {split!r}. {nearest(split, list(SPLITS))}")
-        self._keys.extend(_hash_ids(ids, self._facts["seed"]).tolist())
+        self._keys.extend(hash_ids(ids, self._facts["seed"]).tolist())
         self._labels.extend([class_code[label] for label in labels])
         self._splits.extend([split_code[split] for split in splits])
         return columns
@@ -250,10 +187,10 @@ class DatasetWriter:
         with self._disk_errors():
             self._images.seek(0)
             self._images.write(_npy_header((self._count, *self.shape)))
-            _sync_and_close(self._images)
+            sync_and_close(self._images)
             self._rows.close()
             catalog = self._partial / "catalog.parquet"
-            split_hashes = _write_catalog(self._partial / "rows.parquet", catalog, codes)
+            split_hashes = write_catalog(self._partial / "rows.parquet", catalog, codes)
             hashes = {"images": self._pixels_hash.hexdigest(), "catalog": _file_hash(catalog),
                       "splits": split_hashes}  # fmt: skip
             manifest = {
@@ -265,7 +202,7 @@ class DatasetWriter:
                 manifest["report"]["audit"] = audit(Dataset(self._partial, manifest))
             with open(self._partial / "manifest.json", "w") as file:
                 json.dump(manifest, file, indent=1)
-                _sync_and_close(file)
+                sync_and_close(file)
             (self._partial / "rows.parquet").unlink()
             _sync_folder(self._partial)
             os.rename(self._partial, self.out)
@@ -290,7 +227,7 @@ class DatasetWriter:
             raise UserError("Two images have the same id; ids must be unique within a data set.")
         codes = np.array(self._splits, dtype=np.int8)
         free = np.flatnonzero(codes < 0)
-        codes[free] = _rank_splits(labels[free], keys[free], fractions)
+        codes[free] = rank_splits(labels[free], keys[free], fractions)
         return codes
 
     def _counts(self, codes: np.ndarray) -> dict[str, dict[str, int]]:
@@ -340,103 +277,6 @@ class DatasetWriter:
             ) from err
 
 
-class _RowGroups:
-    """Catalogue rows on their way to disk, in groups of ROW_GROUP; types are those of the first batch."""
-
-    def __init__(self, path: Path):
-        self._path = path
-        self._writer: pq.ParquetWriter | None = None
-        self._waiting: list[pa.Table] = []
-        self._n_waiting = 0
-
-    def add(self, columns: Mapping[str, np.ndarray]) -> None:
-        table = pa.table({name: pa.array(values) for name, values in columns.items()})
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, table.schema, compression="zstd")
-        if table.column_names != self._writer.schema.names:
-            raise ValueError(f"columns changed from {self._writer.schema.names} to {table.column_names}")
-        self._waiting.append(table.cast(self._writer.schema))
-        self._n_waiting += len(table)
-        if self._n_waiting >= ROW_GROUP:
-            table = pa.concat_tables(self._waiting).combine_chunks()
-            whole = self._n_waiting - self._n_waiting % ROW_GROUP
-            self._writer.write_table(table.slice(0, whole), row_group_size=ROW_GROUP)
-            self._waiting, self._n_waiting = [table.slice(whole)], self._n_waiting - whole
-
-    def close(self) -> None:
-        if self._writer is not None and self._writer.is_open:
-            if self._n_waiting:
-                self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=ROW_GROUP)
-            self._writer.close()
-
-    def abandon(self) -> None:
-        """Lets go of the file, whatever state the disk left it in."""
-        if self._writer is not None and self._writer.is_open:
-            with suppress(OSError, pa.ArrowException):
-                self._writer.close()
-            self._writer.is_open = False  # else it tries again when it is collected
-
-
-def _write_catalog(rows: Path, catalog: Path, codes: np.ndarray) -> dict[str, str]:
-    """Copies the rows, group by group, with their splits filled in; returns sha256 of each split's ids."""
-    hashes = {split: hashlib.sha256() for split in SPLITS}
-    start = 0
-    with pq.ParquetFile(rows) as source, open(catalog, "wb") as file:
-        with pq.ParquetWriter(file, source.schema_arrow, compression="zstd") as target:
-            for group in range(source.num_row_groups):
-                table = source.read_row_group(group)
-                splits = np.array(SPLITS, dtype=object)[codes[start : start + len(table)]]
-                for identity, split in zip(table["id"].to_pylist(), splits, strict=True):
-                    hashes[split].update(f"{identity}\n".encode())
-                column = table.column_names.index("split")
-                target.write_table(table.set_column(column, "split", pa.array(splits)))
-                start += len(table)
-        _sync_and_close(file)
-    return {split: value.hexdigest() for split, value in hashes.items()}
-
-
-def read_progress(folder: str | os.PathLike) -> dict[str, Any] | None:
-    """What the writer of a partial folder last said: path, name, done, total, pid, start_time; else None."""
-    try:
-        facts = json.loads((Path(folder) / "progress.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return {"path": str(folder), **facts} if isinstance(facts, dict) else None
-
-
-def list_unfinished(folder: str | os.PathLike | None = None) -> list[dict[str, Any]]:
-    """Data sets now being made in ``folder`` (or the workspace); remains of dead writers are removed."""
-    alive = []
-    for partial in sorted(Path(folder or workspace.datasets_dir()).glob(f".partial-*-{'[0-9a-f]' * 12}")):
-        if _writer_is_dead(partial):
-            shutil.rmtree(partial, ignore_errors=True)
-        elif (facts := read_progress(partial)) is not None:
-            alive.append(facts)
-    return alive
-
-
-def _writer_is_dead(partial: Path) -> bool:
-    old = time.time() - _modified(partial) > _BEGINS_WITHIN_S
-    try:
-        with open(partial / "writer.lock", "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # no lock file: just begun, killed before it took the lock, or not a writer's folder at all
-        if old:
-            with suppress(OSError):
-                partial.rmdir()  # which an empty folder only allows
-        return False
-    return old or (partial / "progress.json").exists()  # which is written after the lock was taken
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # renamed or removed meanwhile
-        return time.time()
-
-
 def _npy_header(shape: tuple[int, ...]) -> bytes:
     """Header of a float32 ``.npy`` file (format 1.0), padded to HEADER_BYTES."""
     text = repr({"descr": "<f4", "fortran_order": False, "shape": shape}).encode()
@@ -447,12 +287,6 @@ def _npy_header(shape: tuple[int, ...]) -> bytes:
 def _file_hash(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_and_close(file) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
 
 
 def _sync_folder(folder: Path) -> None:
