@@ -18,6 +18,8 @@ from deeplense_core.runs import Run
 from deeplense_core.storage import atomic_write
 from deeplense_core.workspace import ROOT, home
 
+COMMAND = [sys.executable, "-m", "deeplense_core", "evaluate"]
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -46,18 +48,7 @@ def start(run: Run, data: str, split: str = "test") -> None:
     now = scoring(run)
     if now and now.running:
         raise UserError(f"Run {run.id} is being evaluated on {now.data!r} already. Wait until that is done.")
-    command = [
-        sys.executable,
-        "-m",
-        "deeplense_core",
-        "evaluate",
-        run.id,
-        "--data",
-        data,
-        "--split",
-        split,
-        "--json",
-    ]
+    command = [*COMMAND, run.id, "--data", data, "--split", split, "--json"]
     with open(run.path / "scoring.txt", "wb") as log:
         process = subprocess.Popen(
             command,

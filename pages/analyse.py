@@ -14,7 +14,7 @@ from deeplense_core.report import to_csv
 from pages.ui.answers import Answers, ask, card_of, model_options, sample_recipe, samples
 from pages.ui.gallery import plate, state_stretch
 from pages.ui.messages import empty_state, guard, plain, show_error
-from pages.ui.state import query
+from pages.ui.state import query, remember
 from pages.ui.theme import class_label, page, theme_name
 
 ENDINGS = ["npy", "npz", "fits", "fit", "fts", "gz", "png", "jpg", "jpeg", "tif", "tiff", "h5", "hdf5"]
@@ -41,8 +41,9 @@ def choose_files(recipe: str) -> list[tuple[str, bytes]]:
                                    accept_multiple_files=True, key="analyse_upload")  # fmt: skip
     with sample_cell, guard():
         made = samples(recipe)
-        names = st.pills("or a simulated sample", list(made), selection_mode="multi", format_func=class_label,
-                         key="analyse_samples", disabled=bool(uploads))  # fmt: skip
+        remember("analyse_samples", list(made))
+        names = st.pills("or simulated samples", list(made), selection_mode="multi", format_func=class_label,
+                         key="analyse_samples", disabled=bool(uploads), persist_state="session")  # fmt: skip
     if uploads:
         return [(file.name, file.getvalue()) for file in uploads]
     return [(f"sample {name}.npy", made[name]) for name in names]

@@ -62,6 +62,18 @@ def pick_evaluation(run: Run) -> Evaluation | None:
     return next(one for one in found if str(one.folder) == chosen)
 
 
+def offer_own_test(run: Run) -> None:
+    """For a run without any evaluation: one button for the obvious one."""
+    if scoring.scoring(run):
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
+        st.markdown("This run has not been evaluated yet.", width="content")
+        if st.button("Evaluate on its own test images", type="primary", key="evaluate_own"):
+            with guard():
+                scoring.start(run, run.spec.data)
+            st.rerun()
+
+
 def details(evaluation: Evaluation) -> None:
     """The other views, one at a time."""
     tabs = st.tabs(VIEWS, key="view", on_change="rerun")
@@ -74,15 +86,11 @@ def details(evaluation: Evaluation) -> None:
 
 
 def _precision(evaluation: Evaluation) -> None:
-    st.plotly_chart(
-        views.precision_recall(evaluation), theme=None, key="evaluate_pr", alt="Precision and recall"
-    )
+    st.plotly_chart(views.precision_recall(evaluation), theme=None, key="evaluate_pr", alt="Precision and recall")
 
 
 def _calibration(evaluation: Evaluation) -> None:
-    st.plotly_chart(
-        views.calibration(evaluation), theme=None, key="evaluate_reliability", alt="Reliability diagram"
-    )
+    st.plotly_chart(views.calibration(evaluation), theme=None, key="evaluate_reliability", alt="Reliability diagram")
 
 
 def _scores(evaluation: Evaluation) -> None:
@@ -96,9 +104,7 @@ def _scores(evaluation: Evaluation) -> None:
 page("Evaluate")
 rows = runs_with_weights()
 if not rows:
-    empty_state(
-        "No trained run yet. Train a first classifier: two epochs take a minute or two.", "Train", "train"
-    )
+    empty_state("No trained run yet. Train a first classifier: two epochs take a minute or two.", "Train", "train")
     st.stop()
 run_cell, evaluation_cell, more_cell = st.columns([4, 4, 3], vertical_alignment="bottom", gap="medium")
 with run_cell, guard():
@@ -109,7 +115,7 @@ with more_cell:
     another_data_set(run)
 under_way(run)
 if evaluation is None:
-    st.info("This run has not been evaluated yet. Choose a data set above.", icon=":material/info:")
+    offer_own_test(run)
     st.stop()
 if evaluation.report.get("seen_in_training"):
     st.warning(

@@ -20,18 +20,16 @@ from pages.ui.theme import page
 MARKS = {"queued": "◌", "running": "▶", "done": "●", "failed": "✕", "cancelled": "■", "lost": "?"}
 COLUMNS = {
     "state": st.column_config.TextColumn("State", width=100),
-    "name": st.column_config.TextColumn("Name", width="medium"),
-    "best": st.column_config.NumberColumn("Best score", format="%.4f", width=90),
-    "score": st.column_config.TextColumn("of", width=70),
-    "curve": st.column_config.LineChartColumn("Validation", width="small"),
-    "progress": st.column_config.ProgressColumn(
-        "Progress", format="percent", min_value=0, max_value=1, width=110
-    ),
+    "name": st.column_config.TextColumn("Name", width=190),
+    "best": st.column_config.NumberColumn("Best", format="%.4f", width=75),
+    "score": st.column_config.TextColumn("of", width=60),
+    "curve": st.column_config.LineChartColumn("Validation", width=95),
+    "progress": st.column_config.ProgressColumn("Progress", format="percent", min_value=0, max_value=1, width=110),
     "took": st.column_config.TextColumn("Time", width=90),
-    "data": st.column_config.TextColumn("Data", width="small"),
-    "model": st.column_config.TextColumn("Model", width="small"),
-    "started": st.column_config.DatetimeColumn("Made", format="YYYY-MM-DD HH:mm", width=130),
-    "id": st.column_config.TextColumn("Id", width="medium"),
+    "data": st.column_config.TextColumn("Data", width=140),
+    "model": st.column_config.TextColumn("Model", width=130),
+    "started": st.column_config.DatetimeColumn("Made", format="YYYY-MM-DD HH:mm", width=150),
+    "id": st.column_config.TextColumn("Id", width=320),
 }
 
 

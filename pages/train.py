@@ -29,32 +29,22 @@ def choose() -> tuple[str, str, str, str]:
     """Task, data, model and preset."""
     from deeplense_core.tasks import TASKS
 
-    data_cell, model_cell, preset_cell = st.columns([5, 4, 3], vertical_alignment="bottom")
     tasks = list(TASKS)
-    with preset_cell:
-        remember("train_preset", "quick")
-        preset = st.segmented_control(
-            "Preset",
-            PRESETS,
-            key="train_preset",
-            persist_state="session",
-            required=True,
-            help="quick: two epochs, to see that it works; full: the defaults",
-        )
     task = tasks[0]
     if len(tasks) > 1:
         task = st.segmented_control(
-            "Task",
-            tasks,
-            default=tasks[0],
-            required=True,
-            key="train_task",
+            "Task", tasks, default=tasks[0], required=True, key="train_task",
             format_func=lambda name: TASKS[name].about["label"],
-        )
-    with data_cell:
-        data = pick_data("train_data")
+        )  # fmt: skip
+    data = pick_data("train_data")
+    model_cell, preset_cell = st.columns([3, 2], vertical_alignment="bottom")
     with model_cell:
         model = pick_model(task, "train_model")
+    remember("train_preset", "quick")
+    preset = preset_cell.segmented_control(
+        "Preset", PRESETS, key="train_preset", persist_state="session", required=True,
+        help="quick: two epochs, to see that it works; full: the defaults",
+    )  # fmt: skip
     return task, data, model, preset
 
 
@@ -68,10 +58,10 @@ def settings_form(known: Mapping[str, Knob], preset: str, online: bool) -> dict[
     for name, knob in known.items():
         if name not in main and (online or knob.group != ONLINE):
             groups.setdefault(knob.group or "model", {})[name] = flat[name]
-    with st.expander("All settings", icon=":material/tune:"):
+    with st.popover("All settings", icon=":material/tune:", width="stretch"):
         for tab, members in zip(st.tabs([g.capitalize() for g in groups]), groups.values(), strict=True):
             with tab:
-                values |= knob_form(members, "train", {name: start[name] for name in members}, columns=3)
+                values |= knob_form(members, "train", {name: start[name] for name in members})
     return values
 
 
@@ -83,17 +73,11 @@ def launch_form() -> None:
     with guard():
         known = settings_of(task, model)
     settings = changed(settings_form(known, preset, data.startswith(SIM)), known)
-    name_cell, seed_cell, go_cell = st.columns([5, 4, 3], vertical_alignment="bottom")
-    name = name_cell.text_input(
-        "Name",
-        key="train_name",
-        placeholder="shown in lists; may stay empty",
-        persist_state="session",
-        max_chars=80,
-    )
+    name_cell, seed_cell = st.columns([3, 2], vertical_alignment="bottom")
+    name = name_cell.text_input("Name", key="train_name", placeholder="optional", persist_state="session", max_chars=80)
     remember("train_seed", 0)
     seed = seed_cell.number_input("Seed", 0, 2**31 - 1, step=1, key="train_seed", persist_state="session")
-    launch = go_cell.button(
+    launch = st.button(
         "Start training", type="primary", icon=":material/play_arrow:", key="train_start", width="stretch"
     )
     with st.expander("The same from the command line", icon=":material/terminal:"):
@@ -101,7 +85,7 @@ def launch_form() -> None:
     if launch:
         try:
             run = jobs.submit(plan(task, data, model, settings, seed, name), where="local")
-        except UserError as err:  # the run below stays in view
+        except UserError as err:  # the run beside it stays in view
             show_error(err)
             return
         set_query(run=run.id)
@@ -112,7 +96,7 @@ def watch() -> None:
     """The chosen run, else the one now active, else the newest."""
     rows = list_runs()
     if not rows:
-        st.caption("No run yet: the first one you start is drawn here while it learns.")
+        st.info("No run yet. The first one you start is drawn here while it learns.", icon=":material/monitoring:")
         return
     shown = [row for row in rows[:SHOWN_RUNS] if row.id == query("run") or row.state in ACTIVE]
     shown += [row for row in rows if row.id == query("run") and row not in shown]
@@ -121,6 +105,8 @@ def watch() -> None:
 
 
 page("Train", "Choose data and a model, start a job, watch it learn. It goes on when this page is closed.")
-launch_form()
-st.divider()
-watch()
+form_cell, live_cell = st.columns([2, 3], gap="large")
+with form_cell:
+    launch_form()
+with live_cell:
+    watch()

@@ -111,14 +111,13 @@ def chosen_cell(event: Mapping[str, Any]) -> tuple[str, str] | None:
 @st.fragment
 def main_view(evaluation: Evaluation) -> None:
     """ROC and confusion side by side; a click on a cell opens its images below both."""
+    left, right = st.columns(2, gap="medium", vertical_alignment="center")
+    log_x = left.toggle("Logarithmic false positive rate", key="evaluate_log_x")
+    right.caption("Click a cell to see its images.")
     left, right = st.columns(2, gap="medium")
     with left:
-        log_x = st.toggle("Log false positive rate", key="evaluate_log_x")
-        st.plotly_chart(
-            roc(evaluation, log_x), theme=None, key="evaluate_roc", alt=f"ROC curves: {evaluation.finding}"
-        )
+        st.plotly_chart(roc(evaluation, log_x), theme=None, key="evaluate_roc", alt=f"ROC curves: {evaluation.finding}")
     with right:
-        st.caption("Click a cell to see its images.")
         event = st.plotly_chart(
             confusion(evaluation), theme=None, key=f"confusion_{hash(evaluation.key)}", on_select="rerun",
             selection_mode="points", alt="Confusion matrix: true class by predicted class",
@@ -135,17 +134,13 @@ def cell_gallery(evaluation: Evaluation, true: str, predicted: str) -> None:
     rows = known.cell(true, predicted)
     word = "image" if len(rows) == 1 else "images"
     with st.container(border=True, key="cell_images"):
-        st.subheader(
-            f"{len(rows):,} {word} of {class_label(true)} taken for {class_label(predicted)}", anchor=False
-        )
+        st.subheader(f"{len(rows):,} {word} of {class_label(true)} taken for {class_label(predicted)}", anchor=False)
         if not len(rows):
             return
         first = 0
         if len(rows) > PAGE_IMAGES:
             pages = -(-len(rows) // PAGE_IMAGES)
-            number = st.number_input(
-                f"Page of {pages}", 1, pages, key=f"cell_page_{true}_{predicted}", width=160
-            )
+            number = st.number_input(f"Page of {pages}", 1, pages, key=f"cell_page_{true}_{predicted}", width=160)
             first = (number - 1) * PAGE_IMAGES
         shown = rows[first : first + PAGE_IMAGES]
         with guard():
@@ -159,22 +154,16 @@ def threshold_view(evaluation: Evaluation) -> None:
     """What a threshold on one class's score keeps, and which of its images it finds."""
     known = evaluation.predictions
     class_cell, odds_cell, threshold_cell = st.columns([2, 2, 3], gap="medium", vertical_alignment="bottom")
-    of = class_cell.selectbox(
-        "Class looked for", known.classes, len(known.classes) - 1, format_func=class_label
-    )
+    of = class_cell.selectbox("Class looked for", known.classes, len(known.classes) - 1, format_func=class_label)
     odds = odds_cell.number_input("On the sky, one in", 2, 1_000_000, 1000, help="Prevalence of that class")
     threshold = threshold_cell.slider("Threshold on its probability", 0.0, 1.0, 0.5, 0.01)
     is_class, score = known.labels == known.classes.index(of), known.probabilities[:, known.classes.index(of)]
     with guard():
         table = metrics.threshold_table(is_class, score, 1 / odds)
         point = metrics.operating_point(is_class, score, threshold, 1 / odds)
-    figure = plots.threshold_figure(
-        table, point, threshold=threshold, prevalence=1 / odds, theme=theme_name()
-    )
+    figure = plots.threshold_figure(table, point, threshold=threshold, prevalence=1 / odds, theme=theme_name())
     left, right = st.columns(2, gap="medium")
-    left.plotly_chart(
-        figure, theme=None, key="evaluate_threshold", alt="Completeness and purity by threshold"
-    )
+    left.plotly_chart(figure, theme=None, key="evaluate_threshold", alt="Completeness and purity by threshold")
     with right:
         recovery_view(evaluation, is_class, score, threshold)
 
@@ -190,9 +179,7 @@ def recovery_view(evaluation: Evaluation, is_class: np.ndarray, score: np.ndarra
         st.info("This data has no true quantities to measure the recovery against.", icon=":material/info:")
         return
     first = usable.index("einstein_radius") if "einstein_radius" in usable else 0
-    quantity = st.selectbox(
-        "Recovery against", usable, first, format_func=lambda name: name.replace("_", " ")
-    )
+    quantity = st.selectbox("Recovery against", usable, first, format_func=lambda name: name.replace("_", " "))
     with guard():
         found = metrics.recovery(is_class, score, truths[quantity].to_numpy(), 8, threshold)
     figure = plots.recovery_figure(found, quantity=quantity.replace("_", " "), theme=theme_name())

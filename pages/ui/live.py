@@ -11,6 +11,7 @@ from deeplense_core import jobs
 from deeplense_core.plots import live_options, metric_label
 from deeplense_core.runs import ACTIVE, RESUMABLE, Run, Status, open_run
 from pages.ui.messages import guard, plain
+from pages.ui.picker import short_data
 from pages.ui.state import go
 from pages.ui.theme import theme_name
 
@@ -32,20 +33,14 @@ def live_panel(run_id: str) -> None:
         run = open_run(run_id)
         status = jobs.refresh(run)
     active = status.state in ACTIVE
-    _actions(run, status)
-    controls = st.container(horizontal=True, vertical_alignment="center", gap="medium")
-    with controls:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _actions(run, status)
         paused = st.toggle(
-            "Pause",
-            key="live_pause",
-            disabled=not active,
-            help="Stop drawing; the run goes on",
-            width="content",
+            "Pause", key="live_pause", disabled=not active, help="Stop drawing; the run goes on", width="content"
         )
-        log_y = st.toggle("Log loss axis", key="live_log_y", width="content")
-        smoothing = st.slider(
-            "Smoothing", 0.0, 0.95, 0.6, 0.05, key="live_smoothing", help="Of the training loss", width=220
-        )
+        with st.popover("Curves", icon=":material/show_chart:"):
+            log_y = st.toggle("Logarithmic loss axis", key="live_log_y")
+            smoothing = st.slider("Smoothing of the training loss", 0.0, 0.95, 0.6, 0.05, key="live_smoothing")
     # The timer runs only while there is news; a fragment cannot stop its own, so it asks for a full rerun
     # once the run has ended.
     every = TICK_S if active and not paused else None
@@ -53,18 +48,15 @@ def live_panel(run_id: str) -> None:
 
 
 def _actions(run: Run, status: Status) -> None:
-    """What can be done to the run in its state."""
-    with st.container(horizontal=True, gap="small"):
-        if status.state in ACTIVE:
-            waits = run.should_stop()
-            label = "Stopping …" if waits else "Cancel"
-            _button(label, ":material/stop:", lambda: jobs.cancel(run), "live_cancel", disabled=waits)
-        if status.state in RESUMABLE:
-            _button("Resume", ":material/play_arrow:", lambda: jobs.resume(run, where="local"), "live_resume")
-        if status.best is not None and st.button(
-            "Open evaluation", icon=":material/analytics:", key="live_open"
-        ):
-            go("evaluate", run=run.id)
+    """Buttons for what can be done to the run in its state."""
+    if status.state in ACTIVE:
+        waits = run.should_stop()
+        label = "Stopping …" if waits else "Cancel"
+        _button(label, ":material/stop:", lambda: jobs.cancel(run), "live_cancel", disabled=waits)
+    if status.state in RESUMABLE:
+        _button("Resume", ":material/play_arrow:", lambda: jobs.resume(run), "live_resume")
+    if status.best is not None and st.button("Open evaluation", icon=":material/analytics:", key="live_open"):
+        go("evaluate", run=run.id)
 
 
 def _button(label: str, icon: str, act: Callable[[], Any], key: str, disabled: bool = False) -> None:
@@ -93,30 +85,28 @@ def _news(run_id: str, drawn_as: str, smoothing: float, log_y: bool) -> None:
         )
     with st.expander("Log"):
         said = [f"{row['text']}" for row in rows if row["kind"] == "info"]
-        st.code(
-            "\n".join([*said, run.log_text(60)]).strip() or "Nothing said yet.", language=None, height=220
-        )
+        st.code("\n".join([*said, run.log_text(60)]).strip() or "Nothing said yet.", language=None, height=220)
 
 
 def _headline(run: Run, status: Status, rows: list[dict[str, Any]]) -> None:
     icon, color = STATE_LOOK[status.state]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(status.state, icon=icon, color=color)
-        st.markdown(f"**{plain(run.spec.name or run.spec.model)}**", width="content")
-        st.caption(run.id, width="content")
+        st.markdown(f"**{plain(run.spec.name or run.spec.model)}** on {plain(short_data(run.spec.data))}")
     if status.cause:
         st.error(plain(status.cause), icon=":material/error:")
     last: dict[str, Any] = next((row for row in reversed(rows) if row["kind"] == "train"), {})
     if status.state in ACTIVE:
         st.progress(min(1.0, status.progress), text=plain(_progress_text(run, status, last)))
     values = {
-        f"Best validation {metric_label(status.best_name)}": status.best and f"{status.best:.4f}",
+        f"Best {metric_label(status.best_name) if status.best_name else 'score'}": status.best is not None
+        and f"{status.best:.4f}",
         "Training loss": "loss" in last and f"{last['loss']:.4f}",
         "Speed": "images_per_s" in last and f"{last['images_per_s']:,.0f} images/s",
         "Time": status.duration_s is not None and clock(status.duration_s),
     }
     for cell, (label, value) in zip(st.columns(4), values.items(), strict=True):
-        cell.metric(label if status.best_name else label.strip(), value or "–")
+        cell.metric(label, value or "–")
 
 
 def _progress_text(run: Run, status: Status, last: dict[str, Any]) -> str:
