@@ -175,6 +175,7 @@ def _train(run: Run, report: Report, halve: bool) -> str:
         _validate(run, job, val, report)
         state.epoch, state.step = state.epoch + 1, 0
         _save(run, job)
+        pace.restart()
         if job.cfg.patience and state.stale >= job.cfg.patience:
             run.log("info", state.epoch, text=f"Stopped early: no better {job.task.best} for "
                     f"{state.stale} epochs.")
@@ -343,6 +344,10 @@ class Pace:
         self.report({"progress": done / job.total, "loss": mean, "images_per_s": rate, "eta_s": left,
                      "epoch": state.epoch + 1, "epochs": job.cfg.epochs})
         self.said, self.losses = now, []
+
+    def restart(self) -> None:
+        """Validation takes time that is not training's: the next rate starts from here."""
+        self.said, self.losses = time.monotonic(), []
 
     def checkpoint_due(self) -> bool:
         now = time.monotonic()

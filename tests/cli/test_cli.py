@@ -86,7 +86,7 @@ def one_class(folder):
     ("train classify --data sim:model-2 --model d4net --set epochs=1 --set epochs=2", "given twice"),
     ("train classify --data {one} --model d4net", "only class 'no'"),
     ("train sort --data {one} --model d4net", "Unknown task 'sort'"),
-    ("simulate model-2 --count 0 --out {tmp}/new", "count"),
+    ("simulate model-2 --count 0 --out {tmp}/new", "0 images"),
     ("simulate model-2 --count 3 --out {one}", "exists"),
     ("ingest {tmp}/nothing --out {tmp}/new", "nothing"),
     ("ingest {empty} --out {tmp}/new", "empty"),
