@@ -41,30 +41,16 @@ from deeplense_core.errors import UserError
 from deeplense_core.registry import nearest
 
 __all__ = [
-    "CLASS_ALIASES",
     "DEFAULT_SPLITS",
     "SPLITS",
     "Dataset",
     "DatasetWriter",
-    "canonical_class",
     "list_datasets",
     "list_unfinished",
     "open_dataset",
     "read_progress",
     "stratified_splits",
 ]
-
-CLASS_ALIASES = {
-    "no": "no", "no_sub": "no", "no_substructure": "no", "nosub": "no",
-    "sphere": "sphere", "cdm": "sphere", "subhalo": "sphere",
-    "vort": "vort", "axion": "vort", "vortex": "vort",
-}  # fmt: skip
-"""Names that published sets give to the three substructure classes -> the name used here."""
-
-
-def canonical_class(name: str) -> str:
-    """The project's name of a class: ``no``, ``sphere`` or ``vort``; an unknown name stays as it is."""
-    return CLASS_ALIASES.get(name.strip().lower().replace("-", "_").replace(" ", "_"), name)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deeplense_core.data import canonical_class
+from deeplense_core.classes import canonical_class
 from deeplense_core.errors import UserError
 
 LISTED = 50

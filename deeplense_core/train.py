@@ -280,8 +280,8 @@ def export(run: Run, job: Setup, outputs: Any, val: Any, scores: Mapping[str, fl
     card = {
         "task": spec.task, "model": spec.model, "model_settings": {**spec.model_settings, "pretrained": False},
         "model_args": job.task.model_args(), "data": spec.data, "data_fingerprint": info.fingerprint,
-        "seed": spec.seed, "test_images": spec.train_settings["test_images"], "shape": list(info.shape), "pixel_scale_arcsec": info.pixel_scale_arcsec,
-        "bands": list(info.bands), "epoch": job.state.epoch + 1, "weights_origin": origin(job.net),
+        "seed": spec.seed, "test_images": spec.train_settings["test_images"],
+        "shape": list(info.shape), "pixel_scale_arcsec": info.pixel_scale_arcsec, "bands": list(info.bands), "epoch": job.state.epoch + 1, "weights_origin": origin(job.net),
         "validation": dict(scores), **job.task.card(outputs, val),
     }
     if "pretrained" not in spec.model_settings:

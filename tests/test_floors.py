@@ -9,7 +9,7 @@ import pytest
 
 CORE = Path(__file__).parent.parent / "deeplense_core"
 FLOORS = (
-    "errors registry spec workspace storage records machine checkpoints status progress",
+    "errors registry spec workspace classes storage records machine checkpoints status progress",
     "runs images display fits_image metrics plots predictions compare report notes catalog",
     "jobs slots command scoring making data data_writer safe_pickle image_folders audit ingest",
     "sim models augment preprocess precision sources lookup",

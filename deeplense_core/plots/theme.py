@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import plotly.io as pio
 
+from deeplense_core.classes import canonical_class
 from deeplense_core.errors import UserError
 
 TOKENS = {
@@ -80,18 +81,6 @@ CLASS_DASHES = {
     "nonlens": "dash",
     "unlabelled": "dot",
 }
-# Names that data sets of the field use for the same classes.
-_ALIASES = {
-    "no_sub": "no",
-    "no_substructure": "no",
-    "cdm": "sphere",
-    "subhalo": "sphere",
-    "axion": "vort",
-    "vortex": "vort",
-    "lenses": "lens",
-    "nonlenses": "nonlens",
-    "non_lens": "nonlens",
-}
 # Okabe-Ito colours that no known class holds, for classes met for the first time.
 _OTHER = (
     ("#0072B2", "triangle-up", "dashdot"),
@@ -116,12 +105,6 @@ def text(name: object) -> str:
     return html.escape(str(name), quote=False)
 
 
-def canonical(name: str) -> str:
-    """The class's name in this project: ``cdm`` and ``subhalo`` are ``sphere``; others stay."""
-    key = name.strip().lower().replace(" ", "_").replace("-", "_")
-    return _ALIASES.get(key, key if key in CLASS_COLORS else name)
-
-
 def series_style(name: str, theme: str) -> ClassStyle:
     """Style of a line that is no class: the accent for what matters, the text colour for what it is held to.
 
@@ -135,7 +118,7 @@ def series_style(name: str, theme: str) -> ClassStyle:
 
 def class_style(name: str, index: int = 0) -> ClassStyle:
     """Style of a class; one that is not known takes the ``index``-th of the colours left."""
-    key = canonical(name)
+    key = canonical_class(name)
     if key in CLASS_COLORS:
         return ClassStyle(CLASS_DISPLAY[key], CLASS_COLORS[key], CLASS_MARKERS[key], CLASS_DASHES[key])
     return ClassStyle(text(name), *_OTHER[index % len(_OTHER)])

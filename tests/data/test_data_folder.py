@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from deeplense_core.classes import canonical_class
 from deeplense_core.data import (
     DEFAULT_SPLITS,
     DatasetWriter,
-    canonical_class,
     list_datasets,
     open_dataset,
     stratified_splits,

@@ -7,14 +7,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from small_sets import SMALL, write
 from safetensors.torch import load
+from small_sets import SMALL, write
 
 from deeplense_core import train
+from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.runs import Run
 from deeplense_core.sources import OnlineConfig, SimulatedSource, StoredSource
-from deeplense_core.data import open_dataset
 
 
 def new_run(data, **settings) -> Run:
