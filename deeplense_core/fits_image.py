@@ -94,6 +94,8 @@ def _pointing(header: Any, shape: tuple[int, ...]) -> dict[str, Any]:
     Computed here, by the definitions of FITS paper II, because wcslib has crashed on crafted headers.
     """
     types = [str(header.get(f"CTYPE{axis}", "")) for axis in (1, 2)]
+    if not any(types):
+        return _plain_scale(header)
     if not (types[0].startswith(("RA", "GLON")) and types[1].startswith(("DEC", "GLAT"))):
         return {}
     matrix = _cd_matrix(header)
@@ -104,6 +106,18 @@ def _pointing(header: Any, shape: tuple[int, ...]) -> dict[str, Any]:
         if types == ["RA---TAN", "DEC--TAN"]:
             facts |= _centre(header, matrix, shape)
     return facts
+
+
+def _plain_scale(header: Any) -> dict[str, float]:
+    """The pixel scale of axes that are offsets in an angle, without a place on the sky: simulated images."""
+    sides = []
+    for axis in (1, 2):
+        side, unit = header.get(f"CDELT{axis}"), str(header.get(f"CUNIT{axis}", "")).strip()
+        if unit not in ("arcsec", "deg") or not isinstance(side, (int, float)):
+            return {}
+        sides.append(abs(float(side)) * (3600 if unit == "deg" else 1))
+    scale = math.sqrt(sides[0] * sides[1])
+    return {"pixel_scale_arcsec": scale} if 0 < scale < math.inf else {}
 
 
 def _cd_matrix(header: Any) -> np.ndarray:

@@ -46,10 +46,10 @@ def fits_bytes(settings: tuple[tuple[str, Any], ...]) -> bytes:
 
     view = render(settings)
     header = fits.Header()
-    # A scale without a position on the sky: offsets in degrees from the centre, no celestial axes.
+    # A scale without a position on the sky: offsets from the centre, no celestial axes.
     for axis in (1, 2):
-        header[f"CDELT{axis}"] = (view.pixel_scale_arcsec / 3600, "pixel side in degrees")
-        header[f"CUNIT{axis}"] = "deg"
+        header[f"CDELT{axis}"] = (view.pixel_scale_arcsec, "side of a pixel")
+        header[f"CUNIT{axis}"] = "arcsec"
         header[f"CRPIX{axis}"] = (view.image.shape[0] + 1) / 2
         header[f"CRVAL{axis}"] = 0.0
     header["BUNIT"] = ("count", "counts per pixel")

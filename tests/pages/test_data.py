@@ -1,0 +1,179 @@
+"""The data page: sample images, making, cancelling, reading a folder, and looking at what is there."""
+
+import time
+
+import numpy as np
+import pytest
+
+from deeplense_core import making
+from deeplense_core.data import DatasetWriter, list_datasets, open_dataset
+from deeplense_core.errors import UserError
+from deeplense_core.workspace import datasets_dir
+
+CLASSES = ("no", "sphere", "vort")
+
+
+def wait_for(condition, seconds: float = 120):
+    """The first true value of ``condition``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+def write_dataset(name: str = "lenses", count: int = 30):
+    pixels = np.random.default_rng(0).random((count, 1, 16, 16), dtype=np.float32)
+    labels = [CLASSES[i % 3] for i in range(count)]
+    source = {"kind": "simulate", "recipe": "common-test"}
+    with DatasetWriter(datasets_dir() / name, classes=CLASSES, shape=(1, 16, 16), source=source) as writer:
+        writer.append(pixels, {"label": labels})
+        audit = {"balance": {"severity": "ok", "text": "classes <b>balanced</b>"}}
+        return writer.finish(report={"skipped": {"nan": 2}, "skipped_files": [], "audit": audit})
+
+
+def captions(app) -> list[str]:
+    return [image.caption for element in app.image for image in element.proto.imgs]
+
+
+def test_empty_workspace_shows_samples_of_a_recipe(open_page):
+    app = open_page("data")
+    assert not app.error
+    assert len(captions(app)) == 12
+    assert captions(app).count("no substructure") == 4
+
+
+def test_samples_differ_by_seed_and_are_kept(open_page):
+    def urls(app):
+        return [image.url for element in app.image for image in element.proto.imgs]
+
+    from pages.ui.recipes import samples
+
+    first, _ = samples("common-test", 0, False)
+    again, _ = samples("common-test", 0, False)
+    other, _ = samples("common-test", 1, False)
+    assert first.tobytes() == again.tobytes() != other.tobytes()
+
+
+def test_making_a_data_set_from_the_page(open_page):
+    app = open_page("data")
+    app.number_input(key="make_count").set_value(24).run()
+    app.number_input(key="make_seed").set_value(5).run()
+    app.text_input(key="make_name").set_value("my lenses").run()
+    app.button(key="make_start").click().run()
+    assert not app.exception
+    assert [bar.name for bar in making.list_makings()] in (["my-lenses"], [])
+    wait_for(lambda: not making.list_makings())
+    made = open_dataset(datasets_dir() / "my-lenses")
+    assert len(made) == 24
+    assert made.manifest["seed"] == 5
+    app.run()
+    assert not app.exception
+    assert app.selectbox(key="data_chosen").value == "my-lenses"
+    assert len(captions(app)) == 12
+
+
+def test_a_name_that_is_taken_is_one_message(open_page):
+    write_dataset("lenses")
+    app = open_page("data")
+    app.segmented_control(key="data_view").set_value("Make from a recipe").run()
+    app.text_input(key="make_name").set_value("lenses").run()
+    app.button(key="make_start").click().run()
+    assert [error.value for error in app.error] == [
+        "**A data set named 'lenses' exists already.**  \nChoose another name."
+    ]
+
+
+def test_thumbnails_are_the_rows_of_their_ids(open_page):
+    dataset = write_dataset()
+    app = open_page("data", data="lenses")
+    assert not app.error
+    app.selectbox(key="data_lenses_class").set_value("vort").run()
+    expected = dataset.catalog[dataset.catalog["label"] == "vort"]["id"]
+    assert [caption.split()[0] for caption in captions(app)] == list(expected[:12])
+    app.selectbox(key="data_lenses_split").set_value("test").run()
+    assert {c.split()[0] for c in captions(app)} == set(
+        dataset.catalog.query("label == 'vort' and split == 'test'")["id"]
+    )
+
+
+def test_pages_reach_the_last_image(open_page):
+    dataset = write_dataset()
+    app = open_page("data")
+    app.number_input(key="data_lenses_page").set_value(3).run()
+    assert [caption.split()[0] for caption in captions(app)] == list(dataset.catalog["id"][24:])
+
+
+def test_report_and_audit_are_shown_as_text(open_page):
+    write_dataset()
+    app = open_page("data")
+    assert any("2 nan" in expander.label for expander in app.expander)
+    assert any("classes \\<b\\>balanced" in text.value for text in app.markdown)
+
+
+def test_a_deep_link_to_nothing_is_one_message(open_page):
+    write_dataset()
+    app = open_page("data", data="lenss")
+    assert len(app.error) == 1
+    assert "Did you mean 'lenses'?" in app.error[0].value
+
+
+def test_reading_a_folder(open_page, tmp_path):
+    rng = np.random.default_rng(1)
+    for name in ("no_sub", "cdm", "axion"):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            np.save(tmp_path / name / f"{i}.npy", rng.random((16, 16)))
+    app = open_page("data")
+    app.segmented_control(key="data_view").set_value("Read a folder").run()
+    app.text_input(key="ingest_folder").set_value(str(tmp_path))
+    app.text_input(key="ingest_name").set_value("mine")
+    app.button(key="ingest_start").click().run()
+    assert not app.exception
+    assert not app.error
+    wait_for(lambda: not making.list_makings())
+    assert sorted(list_datasets()[0].classes) == sorted(CLASSES)
+
+
+def test_a_folder_that_is_not_there_is_one_message(open_page):
+    app = open_page("data")
+    app.segmented_control(key="data_view").set_value("Read a folder").run()
+    app.text_input(key="ingest_folder").set_value("/no/such/place")
+    app.button(key="ingest_start").click().run()
+    assert len(app.error) == 1
+    assert "/no/such/place" in app.error[0].value
+
+
+def test_what_failed_says_why_and_can_be_dismissed(open_page, tmp_path):
+    (tmp_path / "empty").mkdir()
+    making.start_ingest(str(tmp_path / "empty"), "nothing")
+    failed = wait_for(lambda: [m for m in making.list_makings() if m.state == "failed"])[0]
+    app = open_page("data")
+    assert len(app.error) == 1
+    assert "'nothing' was not made" in app.error[0].value
+    assert "Traceback" not in app.error[0].value
+    app.button(key=f"dismiss_{failed.id}").click().run()
+    assert not app.error
+    assert not making.list_makings()
+
+
+def test_cancel_ends_the_process_and_leaves_nothing():
+    making_id = making.start_simulation("common-test", 19_000, "huge")
+    wait_for(lambda: [m for m in making.list_makings() if m.done > 0])
+    making.cancel(making_id)
+    assert not making.list_makings()
+    assert not list(datasets_dir().iterdir())
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_counts_below_one_are_refused(count):
+    with pytest.raises(UserError, match="at least 1"):
+        making.start_simulation("common-test", count, "none")
+
+
+def test_two_makings_never_share_a_name():
+    making_id = making.start_simulation("common-test", 19_000, "same")
+    with pytest.raises(UserError, match="exists already"):
+        making.start_simulation("common-test", 10, "same")
+    making.cancel(making_id)
