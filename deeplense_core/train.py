@@ -208,7 +208,8 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
     net = net.to(memory_format=torch.channels_last).to(fabric.device)  # pyright: ignore[reportCallIssue]
     shadow = copy.deepcopy(net).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(_groups(net, cfg.weight_decay), lr=cfg.lr, fused=True)
-    model, optimizer = fabric.setup(torch.compile(net) if compiled else net, optimizer)
+    made = torch.compile(net) if compiled else net
+    model, optimizer = fabric.setup(made, optimizer)  # pyright: ignore[reportArgumentType]
     return Setup(fabric, task, source, cfg, net, model, shadow, optimizer, steps, spec.seed)
 
 
@@ -251,7 +252,9 @@ def average_weights(shadow: nn.Module, net: nn.Module, decay: float) -> None:
     """Moves ``shadow`` towards ``net``: weights and float buffers averaged, counters copied."""
     old, new = shadow.state_dict(), net.state_dict()
     floats = [name for name, value in old.items() if value.is_floating_point()]
-    torch._foreach_lerp_([old[n] for n in floats], [new[n] for n in floats], 1 - decay)
+    torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+        [old[n] for n in floats], [new[n] for n in floats], 1 - decay
+    )
     for name in old.keys() - set(floats):
         old[name].copy_(new[name])
 
@@ -281,7 +284,8 @@ def export(run: Run, job: Setup, outputs: Any, val: Any, scores: Mapping[str, fl
         "task": spec.task, "model": spec.model, "model_settings": {**spec.model_settings, "pretrained": False},
         "model_args": job.task.model_args(), "data": spec.data, "data_fingerprint": info.fingerprint,
         "seed": spec.seed, "test_images": spec.train_settings["test_images"],
-        "shape": list(info.shape), "pixel_scale_arcsec": info.pixel_scale_arcsec, "bands": list(info.bands), "epoch": job.state.epoch + 1, "weights_origin": origin(job.net),
+        "shape": list(info.shape), "pixel_scale_arcsec": info.pixel_scale_arcsec, "bands": list(info.bands),
+        "epoch": job.state.epoch + 1, "weights_origin": origin(job.net),
         "validation": dict(scores), **job.task.card(outputs, val),
     }
     if "pretrained" not in spec.model_settings:

@@ -6,6 +6,7 @@ The peer: float32, NCHW, a DataLoader over .npy files' worth of arrays with torc
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from torchvision.transforms import v2
 from deeplense_core.data import DatasetWriter
 from deeplense_core.machine import describe
 from deeplense_core.models import build_model
+from deeplense_core.sources import Batch, Source
 from deeplense_core.spec import RunSpec
 from deeplense_core.train import plan, setup, train_step
 
@@ -57,17 +59,28 @@ def _data(folder: Path) -> tuple[RunSpec, np.ndarray, np.ndarray]:
 
 def _ours(spec: RunSpec, synthetic: bool) -> Callable[[], None]:
     """One step of the product's own loop; ``synthetic`` replaces loading and augmentation by a fixed batch."""
+    if synthetic:
+        spec = dataclasses.replace(spec, train_settings={**spec.train_settings, "flips_and_turns": False})
     job = setup(spec)
     if synthetic:
-        fixed = job.source.batch(0, 0, BATCH, job.total)
-        job.source.batch = lambda *_: fixed
-        job.task.augmentation = type(job.task.augmentation)(flips_and_turns=False)
+        job.source = _Fixed(job.source)
 
     def step() -> None:
         train_step(job)
         job.state.step = (job.state.step + 1) % job.steps
 
     return step
+
+
+class _Fixed:
+    """A source that gives the same batch over and over: what training costs without loading."""
+
+    def __init__(self, source: Source):
+        self.info, self.part, self.steps = source.info, source.part, source.steps
+        self.fixed = source.batch(0, 0, BATCH, 1)
+
+    def batch(self, epoch: int, step: int, batch_size: int, total_steps: int) -> Batch:
+        return self.fixed
 
 
 class _Files(Dataset):

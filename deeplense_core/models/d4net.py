@@ -42,6 +42,8 @@ class D4Net(nn.Module):
     """D4Net: small, exactly equivariant to flips and quarter turns, made for centred lenses."""
 
     d4_invariant = True
+    grid: Tensor
+    radius: Tensor
 
     def __init__(self, cfg: D4NetConfig, in_channels: int, out_features: int):
         super().__init__()
@@ -113,6 +115,9 @@ class MirrorConv(nn.Module):
 
 class MirrorNorm(nn.Module):
     """Batch norm whose scale, offset and running statistics are shared by both mirror images."""
+
+    mean: Tensor
+    var: Tensor
 
     def __init__(self, fields: int, momentum: float = 0.05):
         super().__init__()

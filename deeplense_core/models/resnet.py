@@ -31,7 +31,9 @@ class ResNet18Config:
 def resnet18(cfg: ResNet18Config, in_channels: int, out_features: int) -> nn.Module:
     """ResNet18: the plain, fast baseline of the field (11.2 million parameters)."""
     net = _torchvision("resnet18", cfg.pretrained, in_channels)
-    net.fc = nn.Sequential(nn.Dropout(cfg.dropout), nn.Linear(512, out_features))
+    net.fc = nn.Sequential(  # pyright: ignore[reportAttributeAccessIssue]
+        nn.Dropout(cfg.dropout), nn.Linear(512, out_features)
+    )
     return net
 
 
@@ -43,14 +45,14 @@ def resnet50(cfg: ResNet50Config, in_channels: int, out_features: int) -> nn.Mod
     The softmax of the recipe is part of the loss while training and of the prediction afterwards.
     """
     net = _torchvision("resnet50", cfg.pretrained, in_channels)
-    net.fc = nn.Sequential(
+    net.fc = nn.Sequential(  # pyright: ignore[reportAttributeAccessIssue]
         nn.Flatten(), nn.BatchNorm1d(2048), nn.Dropout(cfg.dropout), nn.Linear(2048, out_features)
     )
     return net
 
 
 def _torchvision(name: str, pretrained: bool, in_channels: int) -> torchvision.models.ResNet:
-    def build(with_weights: bool) -> torchvision.models.ResNet:
+    def build(with_weights: bool) -> nn.Module:
         return torchvision.models.get_model(name, weights="IMAGENET1K_V1" if with_weights else None)
 
     net = with_pretrained(pretrained, build, f"ImageNet weights of {name}")
