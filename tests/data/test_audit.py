@@ -74,6 +74,23 @@ def test_the_same_sky_with_other_noise_is_no_near_copy(make_dataset, rings, labe
     assert checks.near_duplicates(make_dataset("x", rings, labels, split=split))["count"] == 0
 
 
+def test_bright_lenses_that_differ_by_their_substructure_alone_are_no_near_copies(make_dataset, rings, labels, split):
+    y, x = np.mgrid[-20:20, -20:20] + 0.5
+    for k in range(len(rings)):
+        angle = 0.3 * k
+        clump = np.exp(-((x - 10 * np.cos(angle)) ** 2 + (y - 10 * np.sin(angle)) ** 2) / 4)
+        rings[k, 0] = 1000 * np.exp(-(((np.hypot(x, y) - 10) / 2) ** 2)) + 20 * clump + rings[k, 0] * 0.1
+    assert checks.near_duplicates(make_dataset("x", rings, labels, split=split))["count"] == 0
+
+
+def test_noise_free_images_are_near_copies_only_where_they_are_copies(make_dataset, labels, split):
+    y, x = np.mgrid[-20:20, -20:20] + 0.5
+    at = np.random.default_rng(0).uniform(-3, 3, (150, 2, 1, 1))
+    images = np.exp(-(((np.hypot(x - at[:, 0], y - at[:, 1]) - 9) / 2) ** 2))[:, None].astype(np.float32)
+    images[100] = np.round(255 * images[3, :, ::-1])
+    assert checks.near_duplicates(make_dataset("x", images, labels, split=split))["pairs"] == [["0000003", "0000100"]]
+
+
 def test_images_that_are_not_square(make_dataset, rng, labels, split):
     images = rng.normal(0, 1, (150, 2, 20, 33)).astype(np.float32)
     images[100] = images[3, :, ::-1]
