@@ -48,7 +48,7 @@ def test_draws_without_torch():
         "from streamlit.testing.v1 import AppTest\n"
         "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
         "assert not app.exception and app.title[0].value == 'DeepLense'\n"
-        "heavy = {'torch', 'astropy', 'caustics', 'plotly'} & set(sys.modules)\n"
+        "heavy = {'torch', 'astropy', 'caustics'} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
