@@ -172,9 +172,10 @@ def _ingest(args) -> None:
 
 
 def _ingest_lines(report: dict[str, Any]) -> list[str]:
-    skipped = report.get("skipped", {})
-    lines = [f"Skipped {count}: {reason}" for reason, count in skipped.get("counts", {}).items()]
-    return lines + [f"{f['severity']}: {f['text']}" for f in report.get("audit", {}).get("findings", [])]
+    """What was skipped and why, and every finding of the audit that is not plainly good."""
+    skipped = [f"Skipped {count}: {reason}" for reason, count in report.get("skipped", {}).items()]
+    findings = report.get("audit", {}).values()
+    return skipped + [f"{f['severity'].capitalize()}: {f['text']}" for f in findings if f["severity"] != "ok"]
 
 
 def _train(args) -> int:

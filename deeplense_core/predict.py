@@ -211,7 +211,7 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 def _row(model: Trained, name: str, image: LensImage, prediction: Prediction) -> dict[str, Any]:
     best = int(prediction.probabilities.argmax())
     return {
-        "name": name, "ra": image.meta.get("ra"), "dec": image.meta.get("dec"), "class": model.classes[best],
+        "name": name, "ra": image.meta.get("ra_deg"), "dec": image.meta.get("dec_deg"), "class": model.classes[best],
         "score": float(prediction.probabilities[best]),
         **{f"p_{c}": float(p) for c, p in zip(model.classes, prediction.probabilities, strict=True)},
         "warning": "; ".join(prediction.warnings),

@@ -108,6 +108,21 @@ def test_one_clear_line(words, said, tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
+def test_ingest_tells_what_it_left_out(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name in ("no", "sphere"):
+        (tmp_path / "src" / name).mkdir(parents=True)
+        for i in range(12):
+            np.save(tmp_path / "src" / name / f"{i}.npy", rng.random((1, 32, 32)))
+    bad = rng.random((1, 32, 32))
+    bad[0, 3, 3] = np.nan
+    np.save(tmp_path / "src" / "no" / "bad.npy", bad)
+    code, out, err = call(capsys, "ingest", tmp_path / "src", "--out", tmp_path / "set")
+    assert code == 0
+    assert len(open_dataset(out.strip())) == 24
+    assert "Skipped 1: " in err
+
+
 def test_settings_can_be_listed(capsys):
     code, out, _ = call(capsys, "train", "classify", "--data", "x", "--model", "d4net", "--list")
     assert code == 0
