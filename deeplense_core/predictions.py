@@ -50,7 +50,8 @@ def read_predictions(folder: Path, classes: list[str] | tuple[str, ...]) -> Pred
         UserError: when the file is missing or damaged.
     """
     try:
-        with np.load(folder / "predictions.npz", allow_pickle=False) as file:
+        # Opened here: NumPy leaves a file open that turns out not to be an archive.
+        with open(folder / "predictions.npz", "rb") as raw, np.load(raw, allow_pickle=False) as file:
             return Predictions(file["ids"], file["labels"], file["probabilities"], tuple(classes))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as err:
         raise UserError(

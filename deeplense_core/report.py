@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from deeplense_core import plots
+from deeplense_core.plots.theme import FONT
 from deeplense_core.predictions import Predictions
 
 _STYLE = """
@@ -92,7 +93,7 @@ def html_report(report: Mapping[str, Any], figures: Sequence[go.Figure], *, them
         figure.to_html(full_html=False, include_plotlyjs=index == 0, config={"displaylogo": False})
         for index, figure in enumerate(figures)
     ]
-    style = _STYLE % {**plots.tokens(theme), "font": plots.theme.FONT}
+    style = _STYLE % {**plots.tokens(theme), "font": FONT}
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
         f"<style>{style}</style></head><body><h1>{finding}</h1><p>{facts}</p>"

@@ -37,11 +37,9 @@ def choose() -> tuple[str, str, str, str]:
             format_func=lambda name: TASKS[name].about["label"],
         )  # fmt: skip
     data = pick_data("train_data")
-    model_cell, preset_cell = st.columns([3, 2], vertical_alignment="bottom")
-    with model_cell:
-        model = pick_model(task, "train_model")
+    model = pick_model(task, "train_model")
     remember("train_preset", "quick")
-    preset = preset_cell.segmented_control(
+    preset = st.segmented_control(
         "Preset", PRESETS, key="train_preset", persist_state="session", required=True,
         help="quick: two epochs, to see that it works; full: the defaults",
     )  # fmt: skip
@@ -105,7 +103,7 @@ def watch() -> None:
 
 
 page("Train", "Choose data and a model, start a job, watch it learn. It goes on when this page is closed.")
-form_cell, live_cell = st.columns([2, 3], gap="large")
+form_cell, live_cell = st.columns([5, 7], gap="large")
 with form_cell:
     launch_form()
 with live_cell:

@@ -105,8 +105,9 @@ def _headline(run: Run, status: Status, rows: list[dict[str, Any]]) -> None:
         "Speed": "images_per_s" in last and f"{last['images_per_s']:,.0f} images/s",
         "Time": status.duration_s is not None and clock(status.duration_s),
     }
-    for cell, (label, value) in zip(st.columns(4), values.items(), strict=True):
-        cell.metric(label, value or "–")
+    with st.container(horizontal=True, gap="large"):
+        for label, value in values.items():
+            st.metric(label, value or "–", width="content")
 
 
 def _progress_text(run: Run, status: Status, last: dict[str, Any]) -> str:

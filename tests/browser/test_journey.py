@@ -124,7 +124,8 @@ def read_roc_page(page: Page, home: Path, run: str) -> None:
     box = cell.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     gallery = page.locator(".st-key-cell_images")
-    expect(gallery).to_contain_text(re.compile(rf"^\s*{count} images? of no substructure taken for"), timeout=PATIENCE_MS)
+    heading = re.compile(rf"^\s*{count} images? of no substructure taken for")
+    expect(gallery).to_contain_text(heading, timeout=PATIENCE_MS)
     expect(gallery.locator("img")).to_have_count(count, timeout=PATIENCE_MS)
 
 
