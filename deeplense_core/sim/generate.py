@@ -93,7 +93,7 @@ def simulate(
     drawn = draws.labels(len(made.classes))
     labels = drawn if labels is None else _check_labels(labels, count, made.classes)
     scene = made.draw(draws, labels, mass_fraction_scale)
-    images, low, high = _render(made, scene, keys, torch.device(device), compiled, noise)
+    images, low, high = render_scenes(made, scene, keys, torch.device(device), compiled, noise)
     truth = _truth(scene) | {"image_min": low, "image_max": high}
     return Batch(images[:, None], labels.to(device), {k: v.to(device) for k, v in truth.items()})
 
@@ -123,10 +123,22 @@ def _truth(scene: Scene) -> dict[str, Tensor]:
     return truth | dict(scene.extra)
 
 
-def _render(
+def render_scenes(
     made: Recipe, scene: Scene, keys: Tensor, device: torch.device, compiled: bool, noisy: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Renders images in groups of equally many point masses: scaled images, minima, maxima."""
+    """Renders n systems, those with equally many point masses together.
+
+    Args:
+        made: The recipe's optics and detector.
+        scene: Systems on the CPU; point masses come first among (n, k), zeros after.
+        keys: Noise keys, int32 (n, 2).
+        device: Where to compute.
+        compiled: Use the compiled functions.
+        noisy: False gives expected counts.
+
+    Returns:
+        Images scaled to [0, 1] (n, h, w), and the minima and maxima they were scaled by, (n,).
+    """
     n_pix = made.optics.n_pix
     images = torch.empty(len(keys), n_pix, n_pix, device=device)
     low, high = torch.empty(len(keys), device=device), torch.empty(len(keys), device=device)
@@ -149,20 +161,28 @@ def _render_group(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yields pictures of images that have equally many point masses, chunk by chunk."""
     # Imports caustics, which takes seconds: not before something is rendered.
-    from deeplense_core.sim.render import Constants, masses_function, picture_function, point_masses
+    from deeplense_core.sim.render import (
+        Constants,
+        masses_function,
+        picture_function,
+        point_masses,
+        sky_function,
+    )
 
     count, chunk = len(keys), CHUNK.get(keys.device.type, 64)
     if compiled and count % chunk:  # compiled for one size: the last chunk repeats its last image
         padded = torch.arange(-(-count // chunk) * chunk, device=keys.device).clamp_max(count - 1)
         scene, keys = scene.mapped(lambda v: v[padded]), keys[padded]
     constants = Constants.of(scene)
+    sky = sky_function(made.optics, compiled)
     picture = picture_function(made.optics, made.detector, noisy, compiled)
-    nothing = torch.zeros((), device=keys.device)
+    nothing = torch.zeros(min(chunk, len(keys)), *made.optics.grid, device=keys.device)
     for start in range(0, count, chunk):
         stop = start + chunk
+        part = constants.rows(start, stop)
         masses = point_masses(scene.mapped(lambda v, at=slice(start, stop): v[at]), made.optics)
-        pull = (nothing, nothing) if masses is None else masses_function(compiled)(masses)
-        made_chunk = picture(constants.rows(start, stop), *pull, keys[start:stop])
+        pull = 2 * (nothing[: len(part.theta_E)],) if masses is None else masses_function(compiled)(masses)
+        made_chunk = picture(sky(part, *pull), part.exposure_s, keys[start:stop])
         yield tuple(v[: count - start] for v in made_chunk)
 
 

@@ -1,8 +1,8 @@
-"""From scenes to images: two functions over a batch, which the compiler fuses.
+"""From scenes to images: three functions over a batch, each fused by the compiler.
 
-The sum over point masses is a reduction that stays in registers; everything else (halo, shear, Sersic source,
-supersampling, point-spread function, noise, scaling) is one more. Both are plain functions of tensors and run
-eagerly as they are.
+The first sums the deflection of the point masses in registers, the second makes the lensed sky (halo, shear,
+Sersic source), the third takes the picture (point-spread function, binning, noise, scaling). They are plain
+functions of tensors and run eagerly as they are.
 """
 
 from __future__ import annotations
@@ -67,8 +67,7 @@ def grid_axis(optics: Optics, like: Tensor) -> Tensor:
 
     So light from outside scatters in, as it does on the sky.
     """
-    fine = optics.supersampling
-    return pixel_axis(optics.n_pix * fine + 2 * optics.psf_radius, optics.pixel_scale_arcsec / fine, like)
+    return pixel_axis(optics.grid[0], optics.pixel_scale_arcsec / optics.supersampling, like)
 
 
 def point_masses(scene: Scene, optics: Optics) -> PointMasses | None:
@@ -79,13 +78,13 @@ def point_masses(scene: Scene, optics: Optics) -> PointMasses | None:
     return PointMasses.of(axis, axis, scene.mass_x, scene.mass_y, scene.mass_theta_E_sq)
 
 
-def expected_image(c: Constants, mass_x: Tensor, mass_y: Tensor, optics: Optics) -> Tensor:
-    """Noise-free brightness per pixel after the optics, (n, n_pix, n_pix); rows are y.
+def sky_brightness(c: Constants, mass_x: Tensor, mass_y: Tensor, optics: Optics) -> Tensor:
+    """Brightness of the lensed sky on the grid, before the optics, (n, h, w); rows are y.
 
     Args:
         c: Constants of the systems.
-        mass_x, mass_y: Deflection by the point masses on the grid in arcsec, (n, h, w) or broadcastable.
-        optics: Frame, supersampling and point-spread function.
+        mass_x, mass_y: Deflection by the point masses in arcsec, (n, h, w) or broadcastable.
+        optics: Frame, supersampling and kind of halo.
     """
     x = grid_axis(optics, c.theta_E)
     y = x[:, None]
@@ -93,13 +92,22 @@ def expected_image(c: Constants, mass_x: Tensor, mass_y: Tensor, optics: Optics)
     shear_x, shear_y = shear_deflection(x, y, c.gamma1, c.gamma2)
     scale = optics.deflection_scale
     source_x, source_y = x - scale * (halo_x + shear_x + mass_x), y - scale * (halo_y + shear_y + mass_y)
-    sky = sersic_brightness(source_x, source_y, c.source)
+    return sersic_brightness(source_x, source_y, c.source)
+
+
+def through_optics(sky: Tensor, optics: Optics) -> Tensor:
+    """The sky on the grid, blurred and binned to the frame's pixels, (n, n_pix, n_pix)."""
     fine = optics.supersampling
     sigma = optics.psf_sigma_arcsec / optics.pixel_scale_arcsec * fine
     image = blur(sky, gaussian_taps(sigma, optics.psf_radius))
     if fine > 1:
         image = image.reshape(image.shape[0], optics.n_pix, fine, optics.n_pix, fine).mean((2, 4))
     return image
+
+
+def expected_image(c: Constants, mass_x: Tensor, mass_y: Tensor, optics: Optics) -> Tensor:
+    """Noise-free brightness per pixel, (n, n_pix, n_pix)."""
+    return through_optics(sky_brightness(c, mass_x, mass_y, optics), optics)
 
 
 def expose(rate: Tensor, exposure_s: Tensor, key: Tensor, detector: Detector, noisy: bool) -> Tensor:
@@ -140,20 +148,13 @@ def scale_to_unit(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (counts - per_image(low)) / per_image(span), low, high
 
 
-@cache
-def picture_function(optics: Optics, detector: Detector, noisy: bool, compiled: bool) -> Callable:
-    """A function (constants, mass_x, mass_y, key) -> images scaled to [0, 1], minima, maxima, for one camera."""
-
-    def picture(c: Constants, mass_x: Tensor, mass_y: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        rate = expected_image(c, mass_x, mass_y, optics)
-        return scale_to_unit(expose(rate, c.exposure_s, key, detector, noisy))
-
-    return torch.compile(picture, dynamic=False) if compiled else picture
+# Three compiled functions, not one: fused further, the compiler would work out the sky anew for each tap of the
+# blur, and take minutes over it.
 
 
 @cache
 def masses_function(compiled: bool) -> Callable:
-    """A function of :class:`PointMasses` that gives their summed deflection (n, h, w), twice."""
+    """A function of :class:`PointMasses` that gives their summed deflection, (n, h, w) in x and in y."""
 
     def summed(masses: PointMasses) -> tuple[Tensor, Tensor]:
         ax, ay = pair_deflection(masses)
@@ -163,3 +164,23 @@ def masses_function(compiled: bool) -> Callable:
     # memory for every mass and pixel instead of keeping it in registers.
     inline = {f"realize_{what}_threshold": 1000 for what in ("reads", "opcount", "acc_reads")}
     return torch.compile(summed, dynamic=False, options=inline) if compiled else point_masses_deflection
+
+
+@cache
+def sky_function(optics: Optics, compiled: bool) -> Callable:
+    """:func:`sky_brightness` for one camera, a function of (constants, mass_x, mass_y)."""
+
+    def sky(c: Constants, mass_x: Tensor, mass_y: Tensor) -> Tensor:
+        return sky_brightness(c, mass_x, mass_y, optics)
+
+    return torch.compile(sky, dynamic=False) if compiled else sky
+
+
+@cache
+def picture_function(optics: Optics, detector: Detector, noisy: bool, compiled: bool) -> Callable:
+    """A function (sky, exposure_s, key) -> images scaled to [0, 1], minima, maxima, for one camera."""
+
+    def picture(sky: Tensor, exposure_s: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return scale_to_unit(expose(through_optics(sky, optics), exposure_s, key, detector, noisy))
+
+    return torch.compile(picture, dynamic=False) if compiled else picture

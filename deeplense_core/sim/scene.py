@@ -71,6 +71,11 @@ class Optics:
         sigma = self.psf_sigma_arcsec / self.pixel_scale_arcsec
         return round(self.psf_truncate_sigma * sigma) * self.supersampling
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Pixels of the supersampled grid, which reaches beyond the frame by the kernel's radius."""
+        return 2 * (self.n_pix * self.supersampling + 2 * self.psf_radius,)
+
 
 @dataclass(frozen=True)
 class Detector:

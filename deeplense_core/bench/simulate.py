@@ -1,0 +1,165 @@
+"""Simulation speed against lenstronomy, one process each on the same cores: same systems, same images, no noise."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from deeplense_core.errors import UserError
+from deeplense_core.machine import describe
+from deeplense_core.sim.generate import recipe, render_scenes
+from deeplense_core.sim.scene import Draws, Recipe, Scene
+
+CASES = {"simulate_smooth": ("common-test", 0), "simulate_cdm": ("model-1", 1), "simulate_vort": ("common-test", 2),
+         "simulate_axion": ("model-1", 2)}
+"""Row -> recipe and class: no point masses, 25, 25 and 100."""
+AGREEMENT = 1e-3
+"""Largest difference between the two images, in units of the peak."""
+
+
+def run(quick: bool = False) -> dict[str, dict[str, Any]]:
+    """Images per second of the compiled simulator and of lenstronomy, in turn, best of three rounds.
+
+    The limit is arithmetic: multiplications and additions of an image, counted while the same functions run
+    eagerly, at the rate that a compiled chain of them reaches in registers on the same threads.
+
+    Raises:
+        UserError: when lenstronomy is missing.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    try:
+        rate = _arithmetic_rate()
+        return {row: _case(*case, rate, quick) for row, case in CASES.items()}
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _case(name: str, label: int, operations_per_s: float, quick: bool) -> dict[str, Any]:
+    count, peers = (128, 4) if quick else (1024, 48)
+    made = recipe(name)
+    draws = Draws(7, count)
+    keys = draws.keys()
+    scene = made.draw(draws, torch.full((count,), label), 1.0)
+
+    def ours() -> torch.Tensor:
+        images, low, high = render_scenes(made, scene, keys, torch.device("cpu"), compiled=True, noisy=False)
+        return images[:peers] * (high - low)[:peers, None, None] + low[:peers, None, None]
+
+    systems = [_lenstronomy_system(made, scene, i) for i in range(peers)]
+    difference = _difference(made, scene, ours(), [draw() for draw in systems])
+    best_ours = best_peer = math.inf
+    for _ in range(1 if quick else 3):  # in turn, so that a drifting machine is fair to both
+        best_ours = min(best_ours, _seconds(ours) / count)
+        best_peer = min(best_peer, _seconds(lambda: [draw() for draw in systems]) / peers)
+    masses = int((scene.mass_theta_E_sq[0] > 0).sum())
+    return {
+        "ours": 1 / best_ours, "peer": 1 / best_peer, "ratio": best_peer / best_ours,
+        "limit": operations_per_s / _operations_per_image(made, scene, keys), "unit": "images/s",
+        "machine": describe(),
+        "note": f"150 x 150 pixels, {masses} point masses, largest difference {difference:.1e} of the peak",
+    }
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _difference(made: Recipe, scene: Scene, ours: torch.Tensor, theirs: list[np.ndarray]) -> float:
+    """Largest difference in units of the peak, checked; without the border, beyond which lenstronomy is dark."""
+    inner = slice(made.optics.psf_radius, -made.optics.psf_radius)
+    worst = 0.0
+    for i, peer in enumerate(theirs):
+        expected = float(scene.exposure_s[i]) * (peer + made.detector.sky_rate)
+        worst = max(worst, float(np.abs(ours[i].numpy() - expected)[inner, inner].max() / expected.max()))
+    if worst > AGREEMENT:
+        raise AssertionError(f"the images differ by {worst:.1e} of the peak: the bench compares unlike things")
+    return worst
+
+
+@cache
+def _lenstronomy_model(recipe_name_optics: Any, masses: int) -> Any:
+    """An image model of lenstronomy for one camera and number of point masses."""
+    try:
+        from lenstronomy.Data.imaging_data import ImageData
+        from lenstronomy.Data.psf import PSF
+        from lenstronomy.ImSim.image_model import ImageModel
+        from lenstronomy.LensModel.lens_model import LensModel
+        from lenstronomy.LightModel.light_model import LightModel
+    except ImportError as err:
+        raise UserError("The bench needs lenstronomy: pip install -r requirements-dev.txt") from err
+    optics = recipe_name_optics
+    scale, corner = optics.pixel_scale_arcsec, -(optics.n_pix - 1) / 2 * optics.pixel_scale_arcsec
+    data = ImageData(np.zeros((optics.n_pix, optics.n_pix)), ra_at_xy_0=corner, dec_at_xy_0=corner,
+                     transform_pix2angle=np.eye(2) * scale)
+    psf = PSF("GAUSSIAN", fwhm=optics.psf_sigma_arcsec * math.sqrt(8 * math.log(2)),
+              truncation=optics.psf_truncate_sigma, pixel_size=scale)
+    halo = "SIS" if optics.spherical else "SIE"
+    return ImageModel(data, psf, LensModel([halo, "SHEAR"] + ["POINT_MASS"] * masses),
+                      LightModel(["SERSIC_ELLIPSE"]))
+
+
+def _lenstronomy_system(made: Recipe, scene: Scene, i: int) -> Callable[[], np.ndarray]:
+    """A function that renders system ``i`` with lenstronomy: counts per second and pixel."""
+    from lenstronomy.Util.param_util import phi_q2_ellipticity
+
+    s = {name: value[i].double().numpy() for name, value in scene.tensors().items()}
+    masses = int((s["mass_theta_E_sq"] > 0).sum())
+    halo = {"theta_E": float(s["theta_E"])}
+    if not made.optics.spherical:
+        halo["e1"], halo["e2"] = phi_q2_ellipticity(float(s["phi"]), float(s["q"]))
+    lenses = [halo, {"gamma1": float(s["gamma1"]), "gamma2": float(s["gamma2"])}]
+    lenses += [{"theta_E": math.sqrt(t), "center_x": x, "center_y": y} for x, y, t in zip(
+        s["mass_x"][:masses], s["mass_y"][:masses], s["mass_theta_E_sq"][:masses], strict=True)]
+    e1, e2 = phi_q2_ellipticity(float(s["source_phi"]), float(s["source_q"]))
+    light = [{"amp": float(s["source_amplitude"]) / made.optics.pixel_scale_arcsec**2,
+              "R_sersic": float(s["source_R_e"]), "n_sersic": float(s["source_n"]), "e1": e1, "e2": e2,
+              "center_x": float(s["source_x"]), "center_y": float(s["source_y"])}]
+    model = _lenstronomy_model(made.optics, masses)
+    return lambda: model.image(lenses, light)
+
+
+class _Count(TorchDispatchMode):
+    """Counts arithmetic: the numbers that every operation of floats gives."""
+
+    total = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        moves_data = any(word in str(function) for word in ("view", "slice", "select", "expand", "copy", "index"))
+        if isinstance(result, torch.Tensor) and result.is_floating_point() and not moves_data:
+            self.total += result.numel()
+        return result
+
+
+def _operations_per_image(made: Recipe, scene: Scene, keys: torch.Tensor) -> float:
+    few = 4
+    with _Count() as counter:
+        render_scenes(made, scene.mapped(lambda v: v[:few]), keys[:few], torch.device("cpu"), False, False)
+    return counter.total / few
+
+
+def _arithmetic_rate() -> float:
+    """Multiplications and additions a second of a compiled chain that stays in registers."""
+    steps, size = 128, 1 << 20
+
+    def chain(x: torch.Tensor) -> torch.Tensor:
+        a, b, c, d = x, x + 1, x + 2, x + 3
+        for _ in range(steps // 8):
+            a, b, c, d = a * x + 0.5, b * x + 0.5, c * x + 0.5, d * x + 0.5
+        return (a + b) + (c + d)
+
+    x = torch.rand(size)
+    compiled = torch.compile(chain, dynamic=False)
+    compiled(x)
+    return steps * size / min(_seconds(lambda: compiled(x)) for _ in range(5))
