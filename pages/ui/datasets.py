@@ -41,14 +41,13 @@ def datasets_view() -> None:
 
 
 def _show(dataset: Dataset, rows: np.ndarray) -> None:
-    pictures, facts = st.columns([3, 2], gap="large")
-    with pictures:
-        _pictures(dataset, rows)
+    _pictures(dataset, rows)
+    bars, facts = st.columns([3, 2], gap="large")
+    counts = dataset.manifest["counts"]
+    by_split = {split: {name: by.get(split, 0) for name, by in counts.items()} for split in SPLITS}
+    figure = class_bars(by_split, theme=theme_name())
+    bars.plotly_chart(figure, theme=None, config={"displayModeBar": False}, alt="Images of each class and split")
     with facts:
-        counts = dataset.manifest["counts"]
-        by_split = {split: {name: by.get(split, 0) for name, by in counts.items()} for split in SPLITS}
-        figure = class_bars(by_split, theme=theme_name())
-        st.plotly_chart(figure, theme=None, config={"displayModeBar": False}, alt="Images of each class and split")
         _facts(dataset)
     _report(dataset.manifest["report"])
 
@@ -75,7 +74,7 @@ def _pictures(dataset: Dataset, rows: np.ndarray) -> None:
     table = dataset.catalog.iloc[rows]
     words = [class_label(label) if label else "unlabelled" for label in table["label"]]
     captions = [f"{name}\n{word}" for name, word in zip(table["id"], words, strict=True)]
-    thumbnails(dataset.images[rows], captions, columns=4, alts=[f"Image {name}" for name in table["id"]])
+    thumbnails(dataset.images[rows], captions, alts=[f"Image {name}" for name in table["id"]])
 
 
 def _facts(dataset: Dataset) -> None:

@@ -11,13 +11,14 @@ from deeplense_core.display import to_png, to_rgb
 from deeplense_core.plots.theme import PLATE
 from pages.ui.messages import plain
 
+THUMBNAIL_PX = 198  # six in a row of the widest page
 _PLATE_RGB = tuple(int(PLATE[i : i + 2], 16) for i in (1, 3, 5))
 
 
 def thumbnails(
     images: np.ndarray,
     captions: Sequence[str],
-    columns: int = 6,
+    columns: int | None = None,
     kind: str = "asinh",
     percentile: float = 99.5,
     colormap: str = "inferno",
@@ -28,16 +29,19 @@ def thumbnails(
     Args:
         images: float32 (n, c, h, w).
         captions: One a picture, plain text; line breaks are kept.
-        columns: Pictures in a row.
+        columns: Pictures in a row, as wide as fits; None flows pictures of one width into the space there is.
         kind, percentile, colormap: See :func:`deeplense_core.display.to_rgb`.
         alts: Texts for readers who cannot see the picture; the captions where left out.
     """
     alts = alts or [f"Image: {caption}" for caption in captions]
-    for first in range(0, len(images), columns):
-        for cell, n in zip(st.columns(columns, gap="small"), range(first, len(images)), strict=False):
-            tile = plate(to_rgb(images[n], kind, percentile, colormap))
-            caption = plain(captions[n]).replace("\n", "  \n")
-            cell.image(to_png(tile), caption=caption, alt=alts[n], width="stretch")
+    if columns is None:
+        cells = [st.container(horizontal=True, gap="small")] * len(images)
+    else:
+        cells = [cell for _ in range(0, len(images), columns) for cell in st.columns(columns, gap="small")]
+    for cell, image, caption, alt in zip(cells, images, captions, alts, strict=False):
+        tile = plate(to_rgb(image, kind, percentile, colormap))
+        words = plain(caption).replace("\n", "  \n")
+        cell.image(to_png(tile), caption=words, alt=alt, width="stretch" if columns else THUMBNAIL_PX)
     state_stretch(kind, percentile)
 
 

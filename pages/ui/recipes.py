@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from deeplense_core.making import start_simulation
-from pages.ui.gallery import thumbnails
+from pages.ui.gallery import contact_sheet, state_stretch
 from pages.ui.messages import guard, plain
 from pages.ui.state import remember
 from pages.ui.theme import class_label
@@ -41,8 +41,12 @@ def make_view() -> None:
         info, settings = _form()
     with pictures:
         images, labels = samples(info["name"], settings["seed"], settings["as_published"])
-        thumbnails(images, [class_label(label) for label in labels], columns=LENSES)
+        for name in dict.fromkeys(labels):
+            word = class_label(name)
+            st.caption(word)
+            contact_sheet(images[[label == name for label in labels]], LENSES, f"{LENSES} lenses, {word}")
         st.caption("Each column is one lens: only the substructure differs from row to row.")
+        state_stretch("asinh", 99.5)
     with form:
         _facts(info)
 

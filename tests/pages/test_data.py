@@ -13,6 +13,14 @@ from deeplense_core.workspace import datasets_dir
 CLASSES = ("no", "sphere", "vort")
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_left_running(workspace):
+    """Ends what a failed test began, so that no process outlives it."""
+    yield
+    for left in making.list_makings():
+        making.cancel(left.id)
+
+
 def wait_for(condition, seconds: float = 120):
     """The first true value of ``condition``."""
     deadline = time.monotonic() + seconds
@@ -40,8 +48,9 @@ def captions(app) -> list[str]:
 def test_empty_workspace_shows_samples_of_a_recipe(open_page):
     app = open_page("data")
     assert not app.error
-    assert len(captions(app)) == 12
-    assert captions(app).count("no substructure") == 4
+    assert [image.proto.imgs[0].alt for image in app.image] == [
+        "4 lenses, no substructure", "4 lenses, subhalo (CDM)", "4 lenses, vortex (axion)",
+    ]  # fmt: skip
 
 
 def test_samples_differ_by_seed_and_are_kept(open_page):
