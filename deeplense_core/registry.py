@@ -25,7 +25,8 @@ class Entry:
 
     name: str
     build: Callable[..., Any]
-    config: type | None
+    config: Any
+    """Settings class, or None."""
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property

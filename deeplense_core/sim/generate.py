@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 for _module in pkgutil.iter_modules(recipes.__path__):
     importlib.import_module(f"{recipes.__name__}.{_module.name}")
 
-CHUNK = {"cpu": 16, "cuda": 256}
+CHUNK = {"cpu": 32, "cuda": 256}
 """Images rendered at once: the working set stays in the cache of a CPU, and fills a GPU."""
 
 

@@ -95,8 +95,8 @@ def render_lens(config: LensConfig) -> LensView:
     detector = Detector(sky_rate=config.sky, min_counts=config.sky)
     constants = Constants.of(scene)
     masses = point_masses(scene, optics)
-    pull = masses_function(False)(masses) if masses else (torch.zeros(()), torch.zeros(()))
-    rate = expected_image(constants, *pull, optics)
+    pull_x, pull_y = masses_function(False)(masses) if masses else (torch.zeros(()), torch.zeros(()))
+    rate = expected_image(constants, pull_x, pull_y, optics)
     image = expose(rate, constants.exposure_s, key, detector, config.noise)[0]
 
     axis = pixel_axis(N_PIX, PIXEL_SCALE_ARCSEC, scene.theta_E)

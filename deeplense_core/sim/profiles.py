@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from caustics.lenses.func.external_shear import reduced_deflection_angle_external_shear
@@ -27,6 +27,8 @@ CORE_ARCSEC = 1e-10
 """Core radius that keeps a halo finite on its own centre; lenstronomy uses the same."""
 CLOSEST_SQ_ARCSEC = 1e-12
 """Softening of the squared distance to a point mass, for a pixel exactly on it."""
+LIGHTEST_SQ_ARCSEC = 1e-15
+"""Smallest squared Einstein radius of a point mass; what is lighter pulls as this, which is nothing."""
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -91,22 +93,22 @@ class PointMasses(NamedTuple):
     """
 
     dx: tuple[Tensor, Tensor]
-    """(n, k/2, 1, w)"""
+    """Distance along x in arcsec, (n, k/2, 1, w)."""
     dx_sq: tuple[Tensor, Tensor]
+    """Its square over the squared Einstein radius."""
     dy: tuple[Tensor, Tensor]
-    """(n, k/2, h, 1)"""
+    """Distance along y in arcsec, (n, k/2, h, 1)."""
     dy_sq: tuple[Tensor, Tensor]
-    theta_E_sq: tuple[Tensor, Tensor]  # noqa: N815
-    """(n, k/2, 1, 1)"""
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor, mass_x: Tensor, mass_y: Tensor, theta_E_sq: Tensor) -> PointMasses:
         """From the grid's axes (w,) and (h,), positions in arcsec (n, k) and squared Einstein radii (n, k)."""
         if mass_x.shape[1] % 2:  # one without mass makes the number even
             mass_x, mass_y, theta_E_sq = (torch.nn.functional.pad(v, (0, 1)) for v in (mass_x, mass_y, theta_E_sq))
+        weight = 1 / theta_E_sq.clamp_min(LIGHTEST_SQ_ARCSEC)[:, :, None, None]
         dx = x - mass_x[:, :, None, None]
         dy = (y - mass_y[:, :, None])[..., None]
-        values = dx, dx * dx, dy, dy * dy + CLOSEST_SQ_ARCSEC, theta_E_sq[:, :, None, None]
+        values = dx, dx * dx * weight, dy, (dy * dy + CLOSEST_SQ_ARCSEC) * weight
         return cls(*((v[:, 0::2].contiguous(), v[:, 1::2].contiguous()) for v in values))
 
     def pair(self, index: int) -> PointMasses:
@@ -118,7 +120,7 @@ def pair_deflection(masses: PointMasses) -> tuple[Tensor, Tensor]:
     """Deflection ``theta_E^2 r / |r|^2`` of two point masses, summed, in arcsec: one division serves both."""
     even_sq, odd_sq = (a + b for a, b in zip(masses.dx_sq, masses.dy_sq, strict=True))
     inverse = torch.reciprocal(even_sq * odd_sq)
-    even, odd = masses.theta_E_sq[0] * odd_sq * inverse, masses.theta_E_sq[1] * even_sq * inverse
+    even, odd = odd_sq * inverse, even_sq * inverse
     return even * masses.dx[0] + odd * masses.dx[1], even * masses.dy[0] + odd * masses.dy[1]
 
 
@@ -180,7 +182,8 @@ def einstein_radius_arcsec(mass_msun: float, z_lens: float, z_source: float, lum
     """
     from astropy.cosmology import FlatLambdaCDM
 
-    comoving = [FlatLambdaCDM(H0=70.0, Om0=0.3).comoving_distance(z).value for z in (z_lens, z_source)]
+    cosmology: Any = FlatLambdaCDM(H0=70.0, Om0=0.3)  # pyright: ignore[reportCallIssue]
+    comoving = [cosmology.comoving_distance(z).value for z in (z_lens, z_source)]
     if luminosity:
         d_l, d_s = comoving[0] * (1 + z_lens), comoving[1] * (1 + z_source)
         d_ls = d_s - d_l  # as published: a plain difference

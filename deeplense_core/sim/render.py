@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from deeplense_core.sim import noise
 from deeplense_core.sim.profiles import (
@@ -53,7 +54,7 @@ class Constants(NamedTuple):
 
     def rows(self, start: int, stop: int) -> Constants:
         """The constants of images ``start`` to ``stop``."""
-        return torch.utils._pytree.tree_map(lambda v: v[start:stop], self)
+        return tree_map(lambda v: v[start:stop], self)
 
 
 def pixel_axis(count: int, scale: float, like: Tensor) -> Tensor:
@@ -162,7 +163,7 @@ def masses_function(compiled: bool) -> Callable:
 
     # The pull of a pair is used twice and read from many tensors; by default the compiler would write it to
     # memory for every mass and pixel instead of keeping it in registers.
-    inline = {f"realize_{what}_threshold": 1000 for what in ("reads", "opcount", "acc_reads")}
+    inline: dict[str, Any] = {f"realize_{what}_threshold": 1000 for what in ("reads", "opcount", "acc_reads")}
     return torch.compile(summed, dynamic=False, options=inline) if compiled else point_masses_deflection
 
 

@@ -74,7 +74,8 @@ class Optics:
     @property
     def grid(self) -> tuple[int, int]:
         """Pixels of the supersampled grid, which reaches beyond the frame by the kernel's radius."""
-        return 2 * (self.n_pix * self.supersampling + 2 * self.psf_radius,)
+        side = self.n_pix * self.supersampling + 2 * self.psf_radius
+        return side, side
 
 
 @dataclass(frozen=True)
