@@ -17,6 +17,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from deeplense_core.errors import UserError
+from deeplense_core.familiarity import strangeness
 from deeplense_core.images import LensImage, read_image
 from deeplense_core.metrics import apply_temperature
 from deeplense_core.models import build_model
@@ -96,7 +97,13 @@ class Trained:
             UserError: wrong number of bands, or values that are not finite.
         """
         fitted, warnings = self.fit(images, pixel_scale_arcsec)
-        return [Prediction(row, warnings) for row in self.calibrate(self.logits(fitted))]
+        rows = self.calibrate(self.logits(fitted))
+        return [Prediction(row, warnings + self._strange(image)) for row, image in zip(rows, fitted, strict=True)]
+
+    def _strange(self, image: Float[np.ndarray, "c h w"]) -> tuple[str, ...]:
+        """A warning where the image is unlike those the network knows: its confidence then means nothing."""
+        said = strangeness(image, self.card["familiar"])
+        return (f"unlike the training images, do not trust the class: {', '.join(said)}",) if said else ()
 
     def fit(
         self, images: Float[np.ndarray, "n c h w"], pixel_scale_arcsec: float | None

@@ -12,7 +12,7 @@ FLOORS = (
     "errors registry spec workspace classes storage records machine checkpoints status progress",
     "runs images display fits_image metrics plots predictions compare report notes catalog",
     "jobs slots command scoring making data data_writer safe_pickle image_folders audit ingest",
-    "sim models augment preprocess precision sources lookup",
+    "sim models augment preprocess familiarity precision sources lookup",
     "tasks",
     "train predict evaluate carry_out",
     "work cli __main__ bench",

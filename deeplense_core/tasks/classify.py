@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from deeplense_core import metrics
 from deeplense_core.augment import AugmentConfig, augment, d4
 from deeplense_core.errors import UserError
+from deeplense_core.familiarity import familiar_ranges
 from deeplense_core.preprocess import PreprocessConfig, preprocess
 from deeplense_core.sources import Batch, DataInfo, Images
 from deeplense_core.spec import config_from, knob
@@ -71,6 +72,7 @@ class ClassifyTask:
             "classes": list(self.data.classes),
             "temperature": metrics.fit_temperature(outputs, part.labels),
             "preprocess": asdict(self.input),
+            "familiar": familiar_ranges(part.blocks(256)),
         }
 
 

@@ -110,6 +110,19 @@ def test_pixel_scale_is_matched(run):
         model.fit(images, 0.1)
 
 
+def test_strange_images_are_called_strange(run):
+    model = load_model(run.id)
+    images, _ = rings(40, 8)
+    assert sum(bool(p.warnings) for p in model.predict(images, 0.1)) <= 2, "held-out images of the same kind"
+    noisy = images + np.random.default_rng(0).normal(0, 1.0, images.shape).astype(np.float32)
+    warning = model.predict(noisy[:1], 0.1)[0].warnings[0]
+    assert warning.startswith("unlike the training images, do not trust the class: noise ")
+    assert "x higher" in warning
+    smooth, _ = rings(1, 8)
+    smooth[:] = np.hypot(*np.mgrid[-1:1:32j, -1:1:32j])
+    assert "noise" in model.predict(smooth, 0.1)[0].warnings[0]
+
+
 def test_predict_files_goes_on_after_a_bad_one(run, tmp_path):
     images, _ = rings(3, 2)
     for i, image in enumerate(images):
