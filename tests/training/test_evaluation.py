@@ -120,7 +120,7 @@ def test_strange_images_are_called_strange(run):
     assert "x higher" in warning
     smooth, _ = rings(1, 8)
     smooth[:] = np.hypot(*np.mgrid[-1:1:32j, -1:1:32j])
-    assert "noise" in model.predict(smooth, 0.1)[0].warnings[0]
+    assert "light at the border" in model.predict(smooth, 0.1)[0].warnings[0]
 
 
 def test_predict_files_goes_on_after_a_bad_one(run, tmp_path):
