@@ -174,16 +174,27 @@ def recovery_view(evaluation: Evaluation, is_class: np.ndarray, score: np.ndarra
 
     with guard():
         truths = truths_of(evaluation.report["data"], [str(name) for name in evaluation.predictions.ids])
-    usable = [name for name in truths if np.ptp(truths.loc[is_class, name].dropna()) > 0]
+    usable = [name for name in truths if varies(truths.loc[is_class, name].to_numpy(float))]
     if not usable:
         st.info("This data has no true quantities to measure the recovery against.", icon=":material/info:")
         return
-    first = usable.index("einstein_radius") if "einstein_radius" in usable else 0
-    quantity = st.selectbox("Recovery against", usable, first, format_func=lambda name: name.replace("_", " "))
+    first = usable.index("theta_E") if "theta_E" in usable else 0
+    quantity = st.selectbox("Recovery against", usable, first, format_func=quantity_label)
     with guard():
         found = metrics.recovery(is_class, score, truths[quantity].to_numpy(), 8, threshold)
-    figure = plots.recovery_figure(found, quantity=quantity.replace("_", " "), theme=theme_name())
+    figure = plots.recovery_figure(found, quantity=quantity_label(quantity), theme=theme_name())
     st.plotly_chart(figure, theme=None, key="evaluate_recovery", alt=f"Completeness against {quantity}")
+
+
+def quantity_label(name: str) -> str:
+    """A column of the truth in words."""
+    return "Einstein radius (arcsec)" if name == "theta_E" else name.replace("_", " ")
+
+
+def varies(values: np.ndarray) -> bool:
+    """Whether there is anything to bin: a quantity may belong to other classes alone, or be the same for all."""
+    known = values[np.isfinite(values)]
+    return known.size > 0 and np.ptp(known) > 0
 
 
 def table_view(evaluation: Evaluation) -> None:

@@ -68,7 +68,7 @@ def choose_small_model(page: Page) -> None:
     box.press("Enter")
     settle(page)
     fill(page, "train_model_timm", "test_resnet")
-    expect(page.locator(".st-key-train_data")).to_contain_text("journey", timeout=PATIENCE_MS)
+    expect(page.locator(".st-key-train_data input")).to_have_value(re.compile("^journey"), timeout=PATIENCE_MS)
 
 
 def start(page: Page, home: Path, name: str) -> str:

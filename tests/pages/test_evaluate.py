@@ -104,7 +104,8 @@ def test_every_view_opens(open_page, trained, view):  # noqa: F811
         assert {"chance", "majority class", trained.id} <= set(table.columns)
         assert table.loc["AUC", "chance"] == "0.500"
     if view == "Threshold and recovery":
-        assert "einstein_radius" in [box.value for box in app.selectbox]
+        assert "theta_E" in [box.value for box in app.selectbox]
+        assert all("bump" not in box.options for box in app.selectbox)
         titles = [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in app.get("plotly_chart")]
         assert any(title.startswith("Threshold 0.5, ") for title in titles)
 

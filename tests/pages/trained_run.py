@@ -37,7 +37,8 @@ def ring_set(count: int = 60, name: str = "rings", seed: int = 0) -> Dataset:
         datasets_dir() / name, classes=CLASSES, shape=(1, 32, 32), source={"kind": "test"}, pixel_scale_arcsec=0.1
     )
     with writer:
-        writer.append(pixels, {"label": labels, "truth_einstein_radius": radii * 0.1})
+        bump = np.where(labels == "sphere", 0.8, np.nan)  # a quantity of one class alone, the same for all of it
+        writer.append(pixels, {"label": labels, "truth_theta_E": radii * 0.1, "truth_bump": bump})
         return writer.finish(splits={"train": 0.4, "val": 0.2, "test": 0.4})
 
 
