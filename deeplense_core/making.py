@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,18 @@ def cancel(making_id: str) -> None:
     job = _read(folder)
     if job and is_alive(job["worker"]):
         _signal(job["worker"]["pid"], signal.SIGTERM)
-        deadline = time.monotonic() + CANCEL_WAIT_S
-        while is_alive(job["worker"]) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        _wait_until(lambda: not is_alive(job["worker"]))
         _signal(job["worker"]["pid"], signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
-    list_unfinished()  # removes what a killed writer left
+    if job:
+        # Removes what a killed writer left, once the last of its threads has let go of it.
+        _wait_until(lambda: all(facts["name"] != job["name"] for facts in list_unfinished()))
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + CANCEL_WAIT_S
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _start(verb: str, source: str, name: str, options: Sequence[str], total: int | None) -> str:

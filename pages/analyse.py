@@ -12,7 +12,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.plots.answer import probability_figure
 from deeplense_core.report import to_csv
 from pages.ui.answers import Answers, ask, card_of, model_options, sample_recipe, samples
-from pages.ui.gallery import plate, state_stretch
+from pages.ui.gallery import LOSSLESS, plate, state_stretch
 from pages.ui.messages import empty_state, guard, plain, show_error
 from pages.ui.state import query, remember
 from pages.ui.theme import class_label, page, theme_name
@@ -46,6 +46,13 @@ def choose_files(recipe: str) -> list[tuple[str, bytes]]:
                          key="analyse_samples", disabled=bool(uploads), persist_state="session")  # fmt: skip
     if uploads:
         return [(file.name, file.getvalue()) for file in uploads]
+    if handed := st.session_state.get("handed_over"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.write("The lens from the simulator")
+            if not st.button("Back to the samples", key="analyse_samples_again"):
+                return [handed]
+        del st.session_state["handed_over"]
+        st.rerun()
     return [(f"sample {name}.npy", made[name]) for name in names]
 
 
@@ -86,7 +93,8 @@ def one_image(answers: Answers, place: int, classes: tuple[str, ...]) -> None:
         zoom = max(1, math.ceil(SHOWN_PIXELS / max(image.shape[-2:])))
         colours = to_rgb(image, kind).repeat(zoom, 0).repeat(zoom, 1)
         alt = f"{row['name']}: {class_label(row['class'])}, probability {row['score']:.2f}"
-        st.image(to_png(plate(colours, 8)), alt=alt, width="stretch", caption=plain(row["name"]))
+        st.image(to_png(plate(colours, 8)), alt=alt, width="stretch", caption=plain(row["name"]),
+                 output_format=LOSSLESS)  # fmt: skip
         state_stretch(kind, 99.5)
     with answer_cell:
         figure = probability_figure([row[f"p_{name}"] for name in classes], classes, theme=theme_name())

@@ -14,7 +14,8 @@ RECENT = 5
 def door(picture: str, alt: str, title: str, text: str, button: str, target: str, **query: str) -> None:
     """A card with a picture, what can be done behind it, and the button that goes there."""
     with st.container(border=True):
-        st.image(ROOT / "assets" / "samples" / f"{picture}.png", alt=alt, width="stretch")
+        st.image(ROOT / "assets" / "samples" / f"{picture}.png", alt=alt, width="stretch",
+                 output_format="PNG")  # fmt: skip
         st.subheader(title, anchor=False)
         st.write(text)
         if st.button(button, key=f"door_{target}", type="primary" if target == "simulate" else "secondary"):

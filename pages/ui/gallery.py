@@ -11,6 +11,7 @@ from deeplense_core.display import to_png, to_rgb
 from deeplense_core.plots.theme import PLATE
 from pages.ui.messages import plain
 
+LOSSLESS = "PNG"  # left to itself, Streamlit turns pictures into JPEG, which smears noise
 THUMBNAIL_PX = 198  # six in a row of the widest page
 _PLATE_RGB = tuple(int(PLATE[i : i + 2], 16) for i in (1, 3, 5))
 
@@ -41,7 +42,8 @@ def thumbnails(
     for cell, image, caption, alt in zip(cells, images, captions, alts, strict=False):
         tile = plate(to_rgb(image, kind, percentile, colormap))
         words = plain(caption).replace("\n", "  \n")
-        cell.image(to_png(tile), caption=words, alt=alt, width="stretch" if columns else THUMBNAIL_PX)
+        width = "stretch" if columns else THUMBNAIL_PX
+        cell.image(to_png(tile), caption=words, alt=alt, width=width, output_format=LOSSLESS)
     state_stretch(kind, percentile)
 
 
@@ -57,7 +59,7 @@ def contact_sheet(
     tiles = [plate(to_rgb(image, kind, percentile, colormap), 2) for image in images]
     tiles += [np.full_like(tiles[0], _PLATE_RGB)] * (-len(tiles) % columns)
     rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
-    st.image(to_png(np.concatenate(rows)), alt=alt, width="stretch")
+    st.image(to_png(np.concatenate(rows)), alt=alt, width="stretch", output_format=LOSSLESS)
 
 
 def plate(colours: np.ndarray, border: int = 4) -> np.ndarray:

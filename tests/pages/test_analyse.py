@@ -67,3 +67,13 @@ def test_another_image_of_the_same_name_gets_its_own_answer(trained):  # noqa: F
     first, second = (ask([("x.npy", npy(image))], trained.id, None) for image in images)
     assert first.rows[0]["score"] != second.rows[0]["score"]
     np.testing.assert_array_equal(second.images[0], images[1])
+
+
+def test_the_lens_of_the_simulator_is_answered(open_page, trained):  # noqa: F811
+    app = open_page("simulate", theta_E="1.1")
+    app.button(key="lens_classify").click().run()
+    assert not app.exception
+    assert list(app.dataframe[0].value["name"]) == ["lens.fits"]
+    app.switch_page("pages/analyse.py").run()  # the harness would go back to where it was told to start
+    app.button(key="analyse_samples_again").click().run()
+    assert len(app.dataframe[0].value) == 3
