@@ -139,21 +139,18 @@ def render_scenes(
     Returns:
         Images scaled to [0, 1] (n, h, w), and the minima and maxima they were scaled by, (n,).
     """
-    n_pix = made.optics.n_pix
-    images = torch.empty(len(keys), n_pix, n_pix, device=device)
-    low, high = torch.empty(len(keys), device=device), torch.empty(len(keys), device=device)
     numbers = (scene.mass_theta_E_sq > 0).sum(1)
-    for number in numbers.unique().tolist():
-        rows = (numbers == number).nonzero()[:, 0]
+    groups = [(numbers == number).nonzero()[:, 0] for number in numbers.unique()]
+    parts = []
+    for rows in groups:
+        number = int(numbers[rows[0]])
         group = scene.mapped(lambda v, at=rows, k=number: (v[at] if v.ndim == 1 else v[at, :k]).to(device))
-        parts = _render_group(made, group, keys[rows].to(device), compiled and can_compile(device.type), noisy)
-        rows = rows.to(device)
-        start = 0
-        for part in parts:
-            at = rows[start:start + len(part[0])]
-            images[at], low[at], high[at] = part
-            start += len(at)
-    return images, low, high
+        parts += _render_group(made, group, keys[rows].to(device), compiled and can_compile(device.type), noisy)
+    images, low, high = (torch.cat(values) for values in zip(*parts, strict=True))
+    if len(groups) == 1:
+        return images, low, high
+    place = torch.cat(groups).argsort().to(device)
+    return images[place], low[place], high[place]
 
 
 def _render_group(
