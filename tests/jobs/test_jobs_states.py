@@ -20,7 +20,8 @@ from deeplense_core.runs import Run, list_runs, open_run
 STUB = Path(__file__).parent / "stub_worker.py"
 ROOT = Path(__file__).parent.parent.parent
 SUBMIT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, however the tests were started
 from deeplense_core import jobs
 from deeplense_core.spec import RunSpec
 jobs.COMMAND = [sys.executable, sys.argv[1]]
