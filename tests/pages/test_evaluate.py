@@ -107,7 +107,9 @@ def test_every_view_opens(open_page, trained, view):  # noqa: F811
         assert "theta_E" in [box.value for box in app.selectbox]
         assert all("bump" not in box.options for box in app.selectbox)
         titles = [json.loads(chart.proto.spec)["layout"]["title"]["text"] for chart in app.get("plotly_chart")]
-        assert any(title.startswith("Threshold 0.5, ") for title in titles)
+        known = evaluation_of(trained).predictions
+        found = (known.probabilities[known.labels == 2, 2] >= 0.5).mean()
+        assert any(f"Completeness {found:.3f}, purity" in title and "1 in 1,000" in title for title in titles)
 
 
 def test_report_stands_alone_and_escapes(trained):  # noqa: F811
