@@ -13,7 +13,7 @@ RECENT = 5
 
 def door(picture: str, alt: str, title: str, text: str, button: str, target: str, **query: str) -> None:
     """A card with a picture, what can be done behind it, and the button that goes there."""
-    with st.container(border=True):
+    with st.container(border=True, height="stretch"):
         st.image(ROOT / "assets" / "samples" / f"{picture}.png", alt=alt, width="stretch",
                  output_format="PNG")  # fmt: skip
         st.subheader(title, anchor=False)

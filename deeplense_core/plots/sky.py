@@ -60,7 +60,7 @@ def sky_svg(
     frame = _Frame(side, side * h / w, side / (w * pixel_scale_arcsec))
     shown = stretch(flat, kind, percentile)
     png = base64.b64encode(to_png(to_rgb(flat, kind, percentile, colormap))).decode()
-    limits = f"{kind}, {_figure(shown.vmin)} to {_figure(shown.vmax)} {unit}".strip()
+    limits = f"{kind}, {_limits(shown.vmin, shown.vmax)} {unit}".strip()
     paths = "".join(_path(curve, frame) for curve in curves)
     total_w, total_h = _LEFT + side + _RIGHT, _TOP + frame.height + _BOTTOM
     return (
@@ -140,6 +140,10 @@ def _path(curve: Curve, frame: _Frame) -> str:
     )
 
 
-def _figure(value: float) -> str:
-    """A limit in three significant digits."""
-    return f"{value:.3g}".replace("-", "−") if math.isfinite(value) else "none"
+def _limits(low: float, high: float) -> str:
+    """Both limits with the decimals that give the larger one three significant digits."""
+    size = max(abs(low), abs(high))
+    if not math.isfinite(size):
+        return "no finite value"
+    decimals = max(0, 2 - math.floor(math.log10(size))) if size else 0
+    return f"{low:.{decimals}f} to {high:.{decimals}f}".replace("-", "−")

@@ -7,8 +7,6 @@ from typing import Literal
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-from deeplense_core.plots.theme import class_style
-
 
 def page(title: str, lead: str = "") -> None:
     """The page's heading and, below it, one quiet sentence. The first thing a page calls."""
@@ -29,4 +27,7 @@ def theme_name() -> Literal["light", "dark"]:
 
 def class_label(name: str) -> str:
     """The class in words and with its name in the data set: "subhalo (CDM)"; unknown names stay."""
+    # The figures bring scipy, which the first page does not wait for.
+    from deeplense_core.plots.theme import class_style
+
     return class_style(name).label
