@@ -15,6 +15,7 @@ from deeplense_core import metrics, plots
 from deeplense_core.predictions import Predictions, read_predictions
 from deeplense_core.report import html_report, metric_table, prediction_table, to_csv, wide_table
 from pages.ui.gallery import thumbnails
+from pages.ui.layout import pair
 from pages.ui.messages import guard
 from pages.ui.picker import short_data
 from pages.ui.theme import class_label, theme_name
@@ -111,13 +112,12 @@ def chosen_cell(event: Mapping[str, Any]) -> tuple[str, str] | None:
 @st.fragment
 def main_view(evaluation: Evaluation) -> None:
     """ROC and confusion side by side; a click on a cell opens its images below both."""
-    left, right = st.columns(2, gap="medium", vertical_alignment="center")
-    log_x = left.toggle("Logarithmic false positive rate", key="evaluate_log_x")
-    right.caption("Click a cell to see its images.")
-    left, right = st.columns(2, gap="medium")
+    left, right = pair()
     with left:
+        log_x = st.toggle("Logarithmic false positive rate", key="evaluate_log_x")
         st.plotly_chart(roc(evaluation, log_x), theme=None, key="evaluate_roc", alt=f"ROC curves: {evaluation.finding}")
     with right:
+        st.caption("Click a cell to see its images.")
         event = st.plotly_chart(
             confusion(evaluation), theme=None, key=f"confusion_{hash(evaluation.key)}", on_select="rerun",
             selection_mode="points", alt="Confusion matrix: true class by predicted class",
@@ -162,7 +162,7 @@ def threshold_view(evaluation: Evaluation) -> None:
         table = metrics.threshold_table(is_class, score, 1 / odds)
         point = metrics.operating_point(is_class, score, threshold, 1 / odds)
     figure = plots.threshold_figure(table, point, threshold=threshold, prevalence=1 / odds, theme=theme_name())
-    left, right = st.columns(2, gap="medium")
+    left, right = pair()
     left.plotly_chart(figure, theme=None, key="evaluate_threshold", alt="Completeness and purity by threshold")
     with right:
         recovery_view(evaluation, is_class, score, threshold)
