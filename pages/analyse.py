@@ -43,7 +43,7 @@ def choose_files(recipe: str) -> list[tuple[str, bytes]]:
         made = samples(recipe)
         remember("analyse_samples", list(made))
         names = st.pills("or simulated samples", list(made), selection_mode="multi", format_func=class_label,
-                         key="analyse_samples", disabled=bool(uploads), persist_state="session")  # fmt: skip
+                         key="analyse_samples", wrap=True, disabled=bool(uploads), persist_state="session")  # fmt: skip
     if uploads:
         return [(file.name, file.getvalue()) for file in uploads]
     if handed := st.session_state.get("handed_over"):

@@ -20,7 +20,7 @@ TICK_S = 2.0
 
 def another_data_set(run: Run) -> None:
     """A small form that starts an evaluation in the background."""
-    with st.popover("Evaluate on another data set", icon=":material/add_chart:"):
+    with st.popover("Other data", icon=":material/add_chart:"):
         data = pick_data("evaluate_data")
         split = st.segmented_control("Split", SPLITS, default="test", required=True, key="evaluate_split")
         if st.button("Evaluate", type="primary", key="evaluate_start"):

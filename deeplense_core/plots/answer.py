@@ -19,8 +19,8 @@ def probability_figure(probabilities: Sequence[float], classes: Sequence[str], *
     """
     styles = [look.class_style(name, i) for i, name in enumerate(classes)]
     best = max(range(len(classes)), key=lambda i: probabilities[i])
-    title = f"{styles[best].label}, probability {look.number(probabilities[best])}"
-    fig = look.figure(theme, title, "calibrated on the validation images", height=120 + 56 * len(classes))
+    title = f"{styles[best].label} {look.number(probabilities[best])}"
+    fig = look.figure(theme, title, "probability, calibrated on validation", height=120 + 56 * len(classes))
     labels, colors = [s.label for s in styles], [s.color for s in styles]
     fig.add_bar(y=labels, x=probabilities, orientation="h", width=0.28, marker={"color": colors}, hoverinfo="skip")
     fig.add_scatter(

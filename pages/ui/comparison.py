@@ -29,7 +29,7 @@ def comparison(ids: Sequence[str]) -> None:
         runs = [open_run(name) for name in ids]
         specs = {run.id: run.spec for run in runs}
     names = _short_names(runs)
-    st.subheader(f"{len(runs)} runs compared with {plain(names[ids[0]])}", anchor=False)
+    st.subheader(f"{len(runs)} runs, baseline {plain(names[ids[0]])}", anchor=False)
     scores(runs, names)
     differing = differing_settings(specs)
     st.markdown("**Settings that differ**")
