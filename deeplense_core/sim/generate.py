@@ -162,7 +162,7 @@ def _render_group(
         Constants,
         masses_function,
         picture_function,
-        point_masses,
+        rows_function,
         sky_function,
     )
 
@@ -177,8 +177,11 @@ def _render_group(
     for start in range(0, count, chunk):
         stop = start + chunk
         part = constants.rows(start, stop)
-        masses = point_masses(scene.mapped(lambda v, at=slice(start, stop): v[at]), made.optics)
-        pull = 2 * (nothing[: len(part.theta_E)],) if masses is None else masses_function(compiled)(masses)
+        if scene.mass_x.shape[1]:
+            masses = (scene.mass_x[start:stop], scene.mass_y[start:stop], scene.mass_theta_E_sq[start:stop])
+            pull = masses_function(compiled)(rows_function(made.optics, compiled)(*masses))
+        else:
+            pull = 2 * (nothing[: len(part.theta_E)],)
         made_chunk = picture(sky(part, *pull), part.exposure_s, keys[start:stop])
         yield tuple(v[: count - start] for v in made_chunk)
 
