@@ -37,13 +37,19 @@ def run(quick: bool = False) -> dict[str, dict[str, Any]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     try:
-        rate = _arithmetic_rate()
-        return {row: _case(*case, rate, quick) for row, case in CASES.items()}
+        rates, rows = [_arithmetic_rate()], {}
+        for row, case in CASES.items():
+            rows[row] = _case(*case, quick)
+            rates.append(_arithmetic_rate())  # again and again: a busy machine shows its best only now and then
+        for row in rows.values():
+            row["limit"] = max(rates) / row["limit"]
+        return rows
     finally:
         torch.set_num_threads(threads)
 
 
-def _case(name: str, label: int, operations_per_s: float, quick: bool) -> dict[str, Any]:
+def _case(name: str, label: int, quick: bool) -> dict[str, Any]:
+    """One row; its limit is still in operations an image."""
     count, peers = (64, 4) if quick else (128, 48)
     made = recipe(name)
     draws = Draws(7, count)
@@ -64,7 +70,7 @@ def _case(name: str, label: int, operations_per_s: float, quick: bool) -> dict[s
     masses = int((scene.mass_theta_E_sq[0] > 0).sum())
     return {
         "ours": 1 / best_ours, "peer": 1 / best_peer, "ratio": best_peer / best_ours,
-        "limit": operations_per_s / _operations_per_image(made, scene, keys), "unit": "images/s",
+        "limit": _operations_per_image(made, scene, keys), "unit": "images/s",
         "machine": describe(),
         "note": f"150 x 150 pixels, {masses} point masses, largest difference {difference:.1e} of the peak",
     }
