@@ -16,10 +16,9 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from safetensors.torch import save as save_tensors
 from torch import nn
 
@@ -30,6 +29,9 @@ from deeplense_core.runs import Run
 from deeplense_core.sources import OnlineConfig, Source, describe, generator, open_source
 from deeplense_core.spec import Knob, RunSpec, config_from, knob, knobs, split_settings
 from deeplense_core.tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +187,8 @@ def _train(run: Run, report: Report, halve: bool) -> str:
 
 def setup(spec: RunSpec, halve: bool = False) -> Setup:
     """Device, data, task, network and optimizer of a spec, freshly initialised from its seed."""
+    from lightning_fabric import Fabric  # slow to import, and pages that only plan a run do not need it
+
     cfg = config_from(TrainConfig, spec.train_settings)
     if halve:
         cfg = TrainConfig(**{**cfg.__dict__, "batch_size": max(2, cfg.batch_size // 2)})
