@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torchvision
 from torch import nn
 
 from deeplense_core.models.names import MODELS
 from deeplense_core.models.weights import replace_first_conv, with_pretrained
 from deeplense_core.spec import knob
+
+if TYPE_CHECKING:
+    from torchvision.models import ResNet
 
 SOURCE = "He et al. 2016, arXiv:1512.03385"
 
@@ -51,7 +54,9 @@ def resnet50(cfg: ResNet50Config, in_channels: int, out_features: int) -> nn.Mod
     return net
 
 
-def _torchvision(name: str, pretrained: bool, in_channels: int) -> torchvision.models.ResNet:
+def _torchvision(name: str, pretrained: bool, in_channels: int) -> ResNet:
+    import torchvision  # seconds to import: forms that only list the networks do not wait for it
+
     def build(with_weights: bool) -> nn.Module:
         return torchvision.models.get_model(name, weights="IMAGENET1K_V1" if with_weights else None)
 
