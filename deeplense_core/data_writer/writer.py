@@ -25,6 +25,7 @@ from deeplense_core.data_writer.rows import RowGroups, sync_and_close, write_cat
 from deeplense_core.data_writer.splits import DEFAULT_SPLITS, SPLITS, hash_ids, rank_splits
 from deeplense_core.errors import UserError
 from deeplense_core.registry import nearest
+from deeplense_core.storage import sync_folder
 
 if TYPE_CHECKING:
     from deeplense_core.data import Dataset
@@ -204,10 +205,10 @@ class DatasetWriter:
                 json.dump(manifest, file, indent=1)
                 sync_and_close(file)
             (self._partial / "rows.parquet").unlink()
-            _sync_folder(self._partial)
+            sync_folder(self._partial)
             os.rename(self._partial, self.out)
             self._finished = True
-            _sync_folder(self.out.parent)
+            sync_folder(self.out.parent)
             for name in ("progress.json", "writer.lock"):  # kept till now: they tell a dead writer's folder
                 (self.out / name).unlink()
         return open_dataset(self.out)
@@ -287,14 +288,6 @@ def _npy_header(shape: tuple[int, ...]) -> bytes:
 def _file_hash(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _size(count: float) -> str:

@@ -10,7 +10,7 @@ from scipy.special import softmax as _softmax
 
 from deeplense_core.errors import UserError
 from deeplense_core.metrics import checks
-from deeplense_core.metrics.curves import wilson
+from deeplense_core.metrics.curves import where_any, wilson
 
 ECE_BINS = 15
 TEMPERATURE_RANGE = (0.05, 20.0)
@@ -39,17 +39,14 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike, bins: int = ECE_BIN
     low, high = wilson(right, count)
     edges = np.linspace(0, 1, bins + 1)
 
-    def where_any(column: np.ndarray) -> list[float | None]:
-        return [float(v) if c else None for v, c in zip(column, count, strict=True)]
-
     return {
         "low_edge": edges[:-1].tolist(),
         "high_edge": edges[1:].tolist(),
         "count": count.tolist(),
-        "confidence": where_any(mean),
-        "accuracy": where_any(right / np.maximum(count, 1)),
-        "low": where_any(low),
-        "high": where_any(high),
+        "confidence": where_any(mean, count),
+        "accuracy": where_any(right / np.maximum(count, 1), count),
+        "low": where_any(low, count),
+        "high": where_any(high, count),
     }
 
 

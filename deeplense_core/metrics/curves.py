@@ -190,15 +190,17 @@ def recovery(
     found, _ = np.histogram(values[use & (score >= threshold)], edges)
     low, high = wilson(found, count)
 
-    def where_any(column: np.ndarray) -> list[float | None]:
-        return [float(v) if c else None for v, c in zip(column, count, strict=True)]
-
     return {
         "low_edge": edges[:-1].tolist(),
         "high_edge": edges[1:].tolist(),
         "count": count.tolist(),
         "found": found.tolist(),
-        "completeness": where_any(found / np.maximum(count, 1)),
-        "low": where_any(low),
-        "high": where_any(high),
+        "completeness": where_any(found / np.maximum(count, 1), count),
+        "low": where_any(low, count),
+        "high": where_any(high, count),
     }
+
+
+def where_any(column: np.ndarray, count: np.ndarray) -> list[float | None]:
+    """A column of numbers by bin, None where the bin is empty."""
+    return [float(v) if c else None for v, c in zip(column, count, strict=True)]
