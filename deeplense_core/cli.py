@@ -221,13 +221,13 @@ def _runs(args) -> None:
 def _show(args) -> None:
     from dataclasses import asdict
 
-    from deeplense_core.evaluate import evaluations
     from deeplense_core.jobs import refresh
+    from deeplense_core.predictions import evaluations
     from deeplense_core.runs import open_run
 
     run = open_run(args.run)
     status = refresh(run)
-    reports = [report for _, report in evaluations(run)]
+    reports = [report for _, report in evaluations(run.id)]
     val = run.metrics("val")
     if args.json:
         return say({"run": run.id, "spec": json.loads(run.spec.to_json()), "status": asdict(status),
@@ -238,7 +238,8 @@ def _show(args) -> None:
         print("  validation " + "  ".join(f"{k} {v:.4f}" for k, v in row.items() if isinstance(v, float)
                                           and k != "time"))
     for report in reports:
-        print(f"  {report['split']} of {report['data']} ({report['n']} images): {_interval(report, 'auc_macro')}")
+        print(f"  {report['split']} of {report['data']} ({report['n']} images): "
+              f"{_interval(report, next(iter(report['metrics'])))}")
     return None
 
 
@@ -287,8 +288,9 @@ def _evaluate(args) -> None:
 
 def _predict(args) -> int:
     from deeplense_core.catalog import check_format, write_catalog
-    from deeplense_core.predict import load_model, predict_files
+    from deeplense_core.predict import predict_files
     from deeplense_core.progress import bar
+    from deeplense_core.trained import load_model
 
     check_format(args.out)
     with bar("predicting") as update:
@@ -303,15 +305,15 @@ def _predict(args) -> int:
 
 
 def _models(args) -> None:
+    from deeplense_core.cards import find_card, shipped_models
     from deeplense_core.models import MODELS
-    from deeplense_core.predict import load_model, shipped_models
 
     registered = {
         name if name != "timm" else "timm:<name>": {"summary": entry.summary, "source": entry.about["source"],
                                                     "tasks": list(entry.about["tasks"])}
         for name, entry in MODELS.items()
     }
-    trained = {name: dict(load_model(name).card) for name in shipped_models()}
+    trained = {name: dict(find_card(name).card) for name in shipped_models()}
     if args.json:
         return say({"architectures": registered, "trained": trained})
     for name, about in registered.items():

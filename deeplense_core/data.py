@@ -101,6 +101,12 @@ class Dataset:
         return np.load(self.path / "images.npy", mmap_mode="r", allow_pickle=False)
 
     @cached_property
+    def targets(self) -> np.memmap | None:
+        """What each image should become, float32 (n, c, H, W), read-only; None for a set without pairs."""
+        path = self.path / "targets.npy"
+        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+
+    @cached_property
     def catalog(self) -> pd.DataFrame:
         """One row an image, in the order of :attr:`images`.
 

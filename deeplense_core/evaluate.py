@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,13 @@ import torch
 
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
-from deeplense_core.metrics import baseline_rows, classification_metrics
-from deeplense_core.predict import Trained, load_model
-from deeplense_core.runs import Run, open_run
+from deeplense_core.runs import Run
 from deeplense_core.sources import SIM, TEST, Images, describe, simulated_images, stored_images
 from deeplense_core.storage import atomic_write
-from deeplense_core.workspace import home
-
-Progress = Callable[[int, int], None]
-BLOCK = 256
+from deeplense_core.tasks import TASKS, Outcome
+from deeplense_core.tasks.base import Progress
+from deeplense_core.trained import Trained, load_model
+from deeplense_core.workspace import results_dir
 
 
 def evaluate(
@@ -44,51 +40,30 @@ def evaluate(
         UserError: unknown model, classes that do not match, an empty split.
     """
     model = load_model(run_or_model)
-    there = check_classes(model, data)
-    part, fingerprint = held_out(data, split, model.card["seed"], model.card["test_images"])
-    part = dataclasses.replace(part, labels=np.array([model.classes.index(c) for c in there])[part.labels])
-    outputs = _outputs(model, part, _pixel_scale(data), progress)
-    return record(model, outputs, part, data, split, fingerprint)
+    task = TASKS[model.task]
+    part, fingerprint = held_out(data, split, model.card["seed"], model.card["test_images"], task.about["labelled"])
+    outcome = task.about["evaluate"](model, describe(data), part, progress)
+    return record(model, outcome, part, data, split, fingerprint)
 
 
 def record(
-    model: Trained, outputs: np.ndarray, part: Images, data: str, split: str, fingerprint: str
+    model: Trained, outcome: Outcome, part: Images, data: str, split: str, fingerprint: str
 ) -> dict[str, Any]:
-    """The report of these outputs, written with the predictions beside the model."""
-    probabilities = model.calibrate(outputs)
+    """The report of an outcome, written with its arrays beside the model."""
     report = {
-        "run": model.name, "data": data, "split": split, "n": len(part.labels),
-        "metrics": classification_metrics(part.labels, probabilities, model.classes),
-        "rows": baseline_rows(part.labels, model.classes),
-        "classes": list(model.classes), "data_fingerprint": fingerprint, "time": time.time(),
+        "run": model.name, "task": model.task, "data": data, "split": split, "n": len(part),
+        "metrics": outcome.metrics, "rows": outcome.rows, **outcome.facts,
+        "data_fingerprint": fingerprint, "time": time.time(),
         "seen_in_training": split in ("train", "val", "all") and fingerprint == model.card["data_fingerprint"],
     }
     short = fingerprint if fingerprint.startswith("sim-") else fingerprint[:12]
-    folder = evaluations_dir(model) / f"{short}-{split}"
+    folder = results_dir(model.name) / "evaluations" / f"{short}-{split}"
     folder.mkdir(parents=True, exist_ok=True)
     payload = io.BytesIO()
-    np.savez_compressed(payload, ids=part.ids.astype("U"), labels=part.labels, logits=outputs,
-                        probabilities=probabilities)
+    np.savez_compressed(payload, ids=part.ids.astype("U"), **outcome.arrays)
     atomic_write(folder / "predictions.npz", payload.getvalue())
     atomic_write(folder / "report.json", json.dumps(report, indent=1).encode())
     return report
-
-
-def evaluations_dir(model: Trained) -> Path:
-    """Beside the run's files; for a shipped model, which is read-only, in the workspace."""
-    is_run = (model.folder / "spec.json").exists()
-    return (model.folder if is_run else home() / "shipped" / model.name) / "evaluations"
-
-
-def evaluations(run: Run) -> list[tuple[Path, dict[str, Any]]]:
-    """Every evaluation of a run, newest first: its folder and its report."""
-    found = []
-    for path in (run.path / "evaluations").glob("*/report.json"):
-        try:
-            found.append((path.parent, json.loads(path.read_bytes())))
-        except (OSError, ValueError):
-            continue  # half-written by a full disk: the evaluation can be made again
-    return sorted(found, key=lambda pair: pair[1].get("time", 0.0), reverse=True)
 
 
 def evaluate_after_training(run: Run) -> dict[str, Any] | None:
@@ -96,13 +71,14 @@ def evaluate_after_training(run: Run) -> dict[str, Any] | None:
     data = run.spec.data
     if not data.startswith(SIM) and not len(open_dataset(Path(data)).rows("test")):
         return None
-    return evaluate(open_run(run.id).id, data)
+    return evaluate(run.id, data)
 
 
-def held_out(data: str, split: str, seed: int, count: int) -> tuple[Images, str]:
+def held_out(data: str, split: str, seed: int, count: int, labelled: bool) -> tuple[Images, str]:
     """Images, labels and ids of a split, and the fingerprint of their data.
 
     ``seed`` and ``count`` choose the test set of online simulation: streams that training never draws.
+    ``labelled`` leaves images without a label out.
     """
     if data.startswith(SIM):
         if split != "test":
@@ -111,37 +87,11 @@ def held_out(data: str, split: str, seed: int, count: int) -> tuple[Images, str]
         name = f"sim-{recipe}-{seed}"
         return simulated_images(recipe, count, seed, TEST, _device()), name
     ds = open_dataset(Path(data))
-    part = stored_images(ds, split)
+    part = stored_images(ds, split, labelled)
     if not len(part):
-        raise UserError(f"Data set {ds.name!r} has no labelled images in split {split!r}. Try --split all.")
+        kind = "labelled images" if labelled else "images"
+        raise UserError(f"Data set {ds.name!r} has no {kind} in split {split!r}. Try --split all.")
     return part, ds.fingerprint
-
-
-def check_classes(model: Trained, data: str) -> tuple[str, ...]:
-    """The classes of the data, each of them known to the model.
-
-    Raises:
-        UserError: naming both lists.
-    """
-    there = describe(data).classes
-    if unknown := [name for name in there if name not in model.classes]:
-        raise UserError(f"{data!r} has class {unknown[0]!r}, which {model.name!r} does not know: it tells apart "
-                        f"{', '.join(model.classes)}.")
-    return there
-
-
-def _outputs(model: Trained, part: Images, pixel_scale: float | None, progress: Progress | None) -> np.ndarray:
-    outputs: list[np.ndarray] = []
-    for block in part.blocks(BLOCK):
-        fitted, _ = model.fit(block, pixel_scale)
-        outputs.append(model.logits(fitted))
-        if progress:
-            progress(min(len(outputs) * BLOCK, len(part)), len(part))
-    return np.concatenate(outputs)
-
-
-def _pixel_scale(data: str) -> float | None:
-    return describe(data).pixel_scale_arcsec
 
 
 def _device() -> str:

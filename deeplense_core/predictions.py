@@ -1,14 +1,17 @@
-"""What a network said of every image of an evaluation, read back from disk."""
+"""Evaluations read back from disk: their reports, and what the network said of every image."""
 
 from __future__ import annotations
 
+import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deeplense_core.errors import UserError
+from deeplense_core.workspace import results_dir
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,17 @@ class Predictions:
         rows = np.flatnonzero((self.labels == row) & (self.predicted == column))
         sureness = self.probabilities[rows, column]
         return rows[np.argsort(-sureness, kind="stable")]
+
+
+def evaluations(name: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Every evaluation of a run or shipped model, newest first: its folder and its report."""
+    found = []
+    for path in (results_dir(name) / "evaluations").glob("*/report.json"):
+        try:
+            found.append((path.parent, json.loads(path.read_bytes())))
+        except (OSError, ValueError):
+            continue  # half-written by a full disk: the evaluation can be made again
+    return sorted(found, key=lambda pair: pair[1].get("time", 0.0), reverse=True)
 
 
 def read_predictions(folder: Path, classes: list[str] | tuple[str, ...]) -> Predictions:

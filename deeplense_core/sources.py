@@ -5,8 +5,8 @@ Both give the same batches for the same (seed, epoch, step), so a resumed run se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,6 +55,8 @@ class DataInfo:
     pixel_scale_arcsec: float | None
     bands: tuple[str, ...]
     fingerprint: str
+    target_shape: tuple[int, int, int] | None = None
+    target_pixel_scale_arcsec: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,26 @@ class Images:
     """Rows of ``store``: read only when their turn comes, so a part may be larger than memory."""
     labels: Int[np.ndarray, " n"]
     ids: np.ndarray
+    targets: Float[np.ndarray, "m c H W"] | None = None
+    """What each image of ``store`` should become, where it is one of a pair."""
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Numeric columns of the catalogue, (n,) each: features and ``truth_*``."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def blocks(self, size: int) -> Iterator[Float[np.ndarray, "b c h w"]]:
         """The images in order, float32, ``size`` at a time."""
+        yield from self._blocks(self.store, size)
+
+    def target_blocks(self, size: int) -> Iterator[Float[np.ndarray, "b c H W"]]:
+        """The targets in order, float32, ``size`` at a time."""
+        assert self.targets is not None
+        yield from self._blocks(self.targets, size)
+
+    def _blocks(self, store: np.ndarray, size: int) -> Iterator[np.ndarray]:
         for start in range(0, len(self.rows), size):
-            yield np.array(self.store[self.rows[start : start + size]], dtype=np.float32)
+            yield np.array(store[self.rows[start : start + size]], dtype=np.float32)
 
     def batches(self, size: int, device: torch.device) -> Iterator[Tensor]:
         """The images in order, as float32 tensors on ``device``."""
@@ -85,6 +99,10 @@ class Images:
 class Batch:
     images: Float[Tensor, "b c h w"]
     labels: Int[Tensor, " b"]
+    """-1 where unlabelled."""
+    targets: Float[Tensor, "b c H W"] | None = None
+    columns: Mapping[str, Float[Tensor, " b"]] = field(default_factory=dict)
+    """Numeric columns of the catalogue: features and ``truth_*``."""
 
 
 class Source(Protocol):
@@ -105,38 +123,48 @@ def describe(data: str) -> DataInfo:
     """
     if data.startswith(SIM):
         info = recipe_info(RECIPES[data.removeprefix(SIM)].name)
+        target = info.get("target_shape")
         return DataInfo(data, tuple(info["classes"]), tuple(info["shape"]), info["pixel_scale_arcsec"],
-                        tuple(info["bands"]), f"sim-{info['name']}")
+                        tuple(info["bands"]), f"sim-{info['name']}", tuple(target) if target else None,
+                        info.get("target_pixel_scale_arcsec"))
     return _info(open_dataset(Path(data)))
 
 
 def _info(ds: Dataset) -> DataInfo:
     return DataInfo(ds.name, ds.classes, tuple(ds.images.shape[1:]), ds.pixel_scale_arcsec, ds.bands,
-                    ds.fingerprint)
+                    ds.fingerprint, tuple(ds.targets.shape[1:]) if ds.targets is not None else None,
+                    ds.manifest.get("target_pixel_scale_arcsec"))
 
 
-def open_source(data: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool) -> Source:
-    """The source behind a run's ``data``."""
+def open_source(
+    data: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool, labelled: bool = True
+) -> Source:
+    """The source behind a run's ``data``; ``labelled`` leaves images without a label out."""
     if data.startswith(SIM):
         return SimulatedSource(data.removeprefix(SIM), cfg, seed, device, compiled)
-    return StoredSource(open_dataset(Path(data)), seed, device)
+    return StoredSource(open_dataset(Path(data)), seed, device, labelled)
 
 
 class StoredSource:
     """A data set whose training part lives on the device as one tensor, when it fits."""
 
-    def __init__(self, dataset: Dataset, seed: int, device: torch.device):
+    def __init__(self, dataset: Dataset, seed: int, device: torch.device, labelled: bool = True):
         self.info = _info(dataset)
-        self.dataset, self.seed, self.device = dataset, seed, device
-        self.rows = dataset.rows("train")
-        self.rows = self.rows[dataset.labels[self.rows] >= 0]
+        self.dataset, self.seed, self.device, self.labelled = dataset, seed, device, labelled
+        self.rows = split_rows(dataset, "train", labelled)
         if not len(self.rows):
             raise UserError(f"Data set {dataset.name!r} has no training images: its train split is empty.")
         self.labels = torch.from_numpy(np.asarray(dataset.labels[self.rows])).to(device)
-        self.images: Tensor | None = None
-        size = len(self.rows) * int(np.prod(self.info.shape)) * 4
-        if size < 0.5 * _free_bytes(device):
-            self.images = torch.from_numpy(np.asarray(dataset.images[self.rows])).to(device)
+        self.columns = {name: torch.from_numpy(values).to(device)
+                        for name, values in numeric_columns(dataset, self.rows).items()}
+        stores = [store for store in (dataset.images, dataset.targets) if store is not None]
+        size = len(self.rows) * sum(4 * int(np.prod(store.shape[1:])) for store in stores)
+        fits = size < 0.5 * _free_bytes(device)
+        self.images, self.targets = (self._hold(store) if fits else None
+                                     for store in (dataset.images, dataset.targets))
+
+    def _hold(self, store: np.ndarray | None) -> Tensor | None:
+        return None if store is None else torch.from_numpy(np.asarray(store[self.rows])).to(self.device)
 
     def steps(self, batch_size: int) -> int:
         return max(1, len(self.rows) // batch_size)
@@ -144,16 +172,25 @@ class StoredSource:
     def batch(self, epoch: int, step: int, batch_size: int, total_steps: int) -> Batch:
         order = torch.randperm(len(self.rows), generator=generator(self.seed, epoch))
         pick = order[step * batch_size : (step + 1) * batch_size]
-        if self.images is not None:
-            images = self.images[pick.to(self.device)]
-        else:  # larger than the device: read these rows from the memory map, in file order
-            rows = self.rows[pick.numpy()]
-            back = np.argsort(np.argsort(rows))
-            images = torch.from_numpy(np.asarray(self.dataset.images[np.sort(rows)])[back]).to(self.device)
-        return Batch(images, self.labels[pick.to(self.device)])
+        on_device = pick.to(self.device)
+        targets = None
+        if self.dataset.targets is not None:
+            targets = self._read(self.targets, self.dataset.targets, pick)
+        return Batch(
+            self._read(self.images, self.dataset.images, pick), self.labels[on_device], targets,
+            {name: values[on_device] for name, values in self.columns.items()},
+        )
+
+    def _read(self, held: Tensor | None, store: np.ndarray, pick: Tensor) -> Tensor:
+        """Images ``pick`` of the training rows, from the device or, where they do not fit, from the disk."""
+        if held is not None:
+            return held[pick.to(self.device)]
+        rows = self.rows[pick.numpy()]
+        back = np.argsort(np.argsort(rows))  # read in file order
+        return torch.from_numpy(np.asarray(store[np.sort(rows)])[back]).to(self.device)
 
     def part(self, split: str) -> Images:
-        return stored_images(self.dataset, split)
+        return stored_images(self.dataset, split, self.labelled)
 
 
 class SimulatedSource:
@@ -173,7 +210,7 @@ class SimulatedSource:
             mass_fraction_scale=self.mass_scale(done / max(1, total_steps)), matched=self.cfg.matched,
             compiled=self.compiled,
         )
-        return Batch(batch.images, batch.labels)
+        return Batch(batch.images, batch.labels, batch.targets, _columns(batch.truth))
 
     def mass_scale(self, progress: float) -> float:
         """Substructure mass in units of the recipe's at ``progress`` (0 to 1) of the training."""
@@ -186,25 +223,50 @@ class SimulatedSource:
         return simulated_images(self.recipe, count, self.seed, first, str(self.device), self.compiled)
 
 
-def stored_images(dataset: Dataset, split: str) -> Images:
-    """The labelled images of a split, left on disk until they are asked for."""
+def split_rows(dataset: Dataset, split: str, labelled: bool) -> Int[np.ndarray, " n"]:
+    """Rows of a split; with ``labelled``, only those that carry a label."""
     rows = dataset.rows(split)
-    rows = rows[dataset.labels[rows] >= 0]
-    return Images(dataset.images, rows, dataset.labels[rows], dataset.catalog["id"].to_numpy()[rows])
+    return rows[dataset.labels[rows] >= 0] if labelled else rows
+
+
+def stored_images(dataset: Dataset, split: str, labelled: bool = True) -> Images:
+    """The images of a split, left on disk until they are asked for."""
+    rows = split_rows(dataset, split, labelled)
+    return Images(dataset.images, rows, dataset.labels[rows], dataset.catalog["id"].to_numpy()[rows],
+                  dataset.targets, numeric_columns(dataset, rows))
+
+
+def numeric_columns(dataset: Dataset, rows: Int[np.ndarray, " n"]) -> dict[str, Float[np.ndarray, " n"]]:
+    """Features and ``truth_*`` columns of the catalogue that hold numbers, float32."""
+    table = dataset.catalog
+    names = [name for name in table.columns if table[name].dtype.kind in "iufb"]
+    return {name: table[name].to_numpy()[rows].astype(np.float32) for name in names}
 
 
 def simulated_images(
     recipe: str, count: int, seed: int, first_stream: int, device: str = "cpu", compiled: bool = False
 ) -> Images:
     """``count`` images of a recipe at its nominal mass, balanced, from streams of their own."""
-    images, labels = [], []
-    for chunk in range(-(-count // CHUNK)):
-        batch = simulate(recipe, CHUNK, seed=seed, stream=first_stream + chunk, device=device,
-                         compiled=compiled)
-        images.append(batch.images.cpu().numpy())
-        labels.append(batch.labels.cpu().numpy())
-    ids = np.array([f"sim-{seed}-{first_stream}-{i}" for i in range(count)])
-    return Images(np.concatenate(images), np.arange(count), np.concatenate(labels)[:count], ids)
+    batches = [
+        simulate(recipe, CHUNK, seed=seed, stream=first_stream + chunk, device=device, compiled=compiled)
+        for chunk in range(-(-count // CHUNK))
+    ]
+
+    def joined(parts: list[Tensor]) -> np.ndarray:
+        return np.concatenate([part.cpu().numpy() for part in parts])[:count]
+
+    targets = [batch.targets for batch in batches if batch.targets is not None]
+    columns = [_columns(batch.truth) for batch in batches]
+    return Images(
+        joined([batch.images for batch in batches]), np.arange(count), joined([batch.labels for batch in batches]),
+        np.array([f"sim-{seed}-{first_stream}-{i}" for i in range(count)]), joined(targets) if targets else None,
+        {name: joined([part[name] for part in columns]) for name in columns[0]},
+    )
+
+
+def _columns(truth: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The truth of a simulated batch under the names that a catalogue has for it."""
+    return {f"truth_{name}": values.float() for name, values in truth.items()}
 
 
 def generator(*key: Any) -> torch.Generator:

@@ -132,6 +132,7 @@ class Setup:
     net: nn.Module
     model: nn.Module
     shadow: nn.Module
+    companion: nn.Module | None
     optimizer: torch.optim.Optimizer
     steps: int
     seed: int
@@ -201,7 +202,7 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
         cfg.compile == "auto" and shutil.which("c++") is not None
         and cfg.epochs * online.images_per_epoch >= COMPILE_PAYS_FROM
     )
-    source = open_source(spec.data, online, spec.seed, fabric.device, compiled=long_enough)
+    source = open_source(spec.data, online, spec.seed, fabric.device, long_enough, TASKS[spec.task].about["labelled"])
     steps = source.steps(cfg.batch_size)
     compiled = cfg.compile == "on" or (
         long_enough and cfg.epochs * steps * cfg.batch_size >= COMPILE_PAYS_FROM
@@ -211,16 +212,21 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
     net = build_model(spec.model, spec.model_settings, **task.model_args())
     net = net.to(memory_format=torch.channels_last).to(fabric.device)  # pyright: ignore[reportCallIssue]
     shadow = copy.deepcopy(net).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(_groups(net, cfg.weight_decay), lr=cfg.lr, fused=True)
+    companion = task.companion(net)
+    if companion is not None:
+        companion = companion.to(fabric.device)
+    learning = nn.ModuleList([net] if companion is None else [net, companion])
+    optimizer = torch.optim.AdamW(_groups(learning, cfg.weight_decay), lr=cfg.lr, fused=True)
     made = torch.compile(net) if compiled else net
     model, optimizer = fabric.setup(made, optimizer)  # pyright: ignore[reportArgumentType]
-    return Setup(fabric, task, source, cfg, net, model, shadow, optimizer, steps, spec.seed)
+    return Setup(fabric, task, source, cfg, net, model, shadow, companion, optimizer, steps, spec.seed)
 
 
 def _groups(net: nn.Module, weight_decay: float) -> list[dict]:
-    """Norms and biases are not decayed."""
-    wide = [p for p in net.parameters() if p.ndim > 1]
-    narrow = [p for p in net.parameters() if p.ndim <= 1]
+    """Norms and biases are not decayed; what needs no gradient (a teacher) is left alone."""
+    learning = [p for p in net.parameters() if p.requires_grad]
+    wide = [p for p in learning if p.ndim > 1]
+    narrow = [p for p in learning if p.ndim <= 1]
     return [{"params": wide, "weight_decay": weight_decay}, {"params": narrow, "weight_decay": 0.0}]
 
 
@@ -234,7 +240,8 @@ def train_step(job: Setup) -> float | torch.Tensor:
     draw = generator(job.seed, epoch, step)
     torch.manual_seed(draw.initial_seed() & 0x7FFFFFFF)  # dropout too is a function of (seed, epoch, step)
     job.model.train()
-    out = job.task.step(job.model, batch, draw)
+    with job.fabric.autocast():
+        out = job.task.step(job.model, batch, draw, done / job.total)
     job.fabric.backward(out.loss)
     if job.cfg.grad_clip:
         job.fabric.clip_gradients(job.model, job.optimizer, max_norm=job.cfg.grad_clip, error_if_nonfinite=False)
@@ -289,6 +296,7 @@ def export(run: Run, job: Setup, outputs: Any, val: Any, scores: Mapping[str, fl
         "model_args": job.task.model_args(), "data": spec.data, "data_fingerprint": info.fingerprint,
         "seed": spec.seed, "test_images": spec.train_settings["test_images"],
         "shape": list(info.shape), "pixel_scale_arcsec": info.pixel_scale_arcsec, "bands": list(info.bands),
+        "target_shape": info.target_shape, "target_pixel_scale_arcsec": info.target_pixel_scale_arcsec,
         "epoch": job.state.epoch + 1, "weights_origin": origin(job.net),
         "validation": dict(scores), **job.task.card(outputs, val),
     }
@@ -303,6 +311,7 @@ def _save(run: Run, job: Setup) -> None:
     payload = io.BytesIO()
     torch.save({
         "net": job.net.state_dict(), "shadow": job.shadow.state_dict(),
+        "companion": job.companion.state_dict() if job.companion is not None else {},
         "optimizer": job.optimizer.state_dict(), "state": vars(job.state), "batch_size": job.cfg.batch_size,
     }, payload)
     run.save_checkpoint(f"{job.state.epoch:05d}-{job.state.step:07d}", payload.getvalue())
@@ -317,6 +326,8 @@ def _restore(run: Run, job: Setup) -> None:
         return  # the batch was halved: steps no longer mean the same
     job.net.load_state_dict(saved["net"])
     job.shadow.load_state_dict(saved["shadow"])
+    if job.companion is not None:
+        job.companion.load_state_dict(saved["companion"])
     job.optimizer.load_state_dict(saved["optimizer"])
     job.state = State(**saved["state"])
     run.log("info", job.state.epoch, text=f"Resumed at epoch {job.state.epoch + 1}, step {job.state.step}.")

@@ -41,6 +41,12 @@ def shipped_models_dir() -> Path:
     return ROOT / "assets" / "models"
 
 
+def results_dir(name: str) -> Path:
+    """Where the evaluations of a run or of a shipped model, which is read-only, are kept."""
+    run = runs_dir() / name
+    return run if run.is_dir() else _below("shipped") / safe_name(name)
+
+
 def _below(name: str) -> Path:
     path = home() / name
     path.mkdir(exist_ok=True)

@@ -5,72 +5,77 @@ from __future__ import annotations
 import streamlit as st
 
 from deeplense_core import scoring
+from deeplense_core.cards import find_card
 from deeplense_core.errors import UserError
-from deeplense_core.runs import Run, open_run
+from deeplense_core.predictions import evaluations
 from pages.ui import evaluation as views
 from pages.ui.evaluation import Evaluation
 from pages.ui.messages import empty_state, guard, plain, show_error
-from pages.ui.picker import pick_data, pick_run, runs_with_weights, short_data
+from pages.ui.picker import network_options, pick_data, pick_network, short_data
 from pages.ui.theme import class_label, page
 
+TASKS = ("classify", "find")
 SPLITS = ("test", "val", "train", "all")
 VIEWS = ("Precision and recall", "Calibration", "Scores", "Threshold and recovery", "Numbers and report")
 TICK_S = 2.0
 
 
-def another_data_set(run: Run) -> None:
+def another_data_set(name: str) -> None:
     """A small form that starts an evaluation in the background."""
     with st.popover("Other data", icon=":material/add_chart:"):
         data = pick_data("evaluate_data")
         split = st.segmented_control("Split", SPLITS, default="test", required=True, key="evaluate_split")
         if st.button("Evaluate", type="primary", key="evaluate_start"):
             with guard():
-                scoring.start(run, data, split)
+                scoring.start(name, data, split)
             st.rerun()
 
 
-def under_way(run: Run) -> None:
+def under_way(name: str) -> None:
     """The evaluation that runs now, or why the last one failed."""
-    now = scoring.scoring(run)
+    now = scoring.scoring(name)
     if now is None:
         return
     if now.running:
-        st.fragment(_wait, run_every=TICK_S)(run.id, now.data)
+        st.fragment(_wait, run_every=TICK_S)(name, now.data)
         return
     show_error(UserError(now.error))
     if st.button("Dismiss", key="evaluate_dismiss"):
-        scoring.forget(run)
+        scoring.forget(name)
         st.rerun()
 
 
-def _wait(run_id: str, data: str) -> None:
-    now = scoring.scoring(open_run(run_id))
+def _wait(name: str, data: str) -> None:
+    now = scoring.scoring(name)
     if now is None or not now.running:
+        st.session_state.pop(_choice(name), None)  # the new evaluation is the newest: show it
         st.rerun()
     st.info(f"Evaluating on {plain(short_data(data))}. This goes on when the page is closed.",
             icon=":material/hourglass_top:")  # fmt: skip
 
 
-def pick_evaluation(run: Run) -> Evaluation | None:
-    from deeplense_core.evaluate import evaluations
+def _choice(name: str) -> str:
+    return f"evaluation_{name}"
 
-    found = [Evaluation(folder, report) for folder, report in evaluations(run)]
+
+def pick_evaluation(name: str) -> Evaluation | None:
+    found = [Evaluation(folder, report) for folder, report in evaluations(name)]
     if not found:
         return None
     titles = {str(one.folder): one.title for one in found}
-    chosen = st.selectbox("Evaluated on", titles, format_func=titles.get, key=f"evaluation_{run.id}")
+    chosen = st.selectbox("Evaluated on", titles, format_func=titles.get, key=_choice(name))
     return next(one for one in found if str(one.folder) == chosen)
 
 
-def offer_own_test(run: Run) -> None:
-    """For a run without any evaluation: one button for the obvious one."""
-    if scoring.scoring(run):
+def offer_own_test(name: str) -> None:
+    """For a network without any evaluation: one button for the obvious one."""
+    if scoring.scoring(name):
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
-        st.markdown("This run has not been evaluated yet.", width="content")
+        st.markdown("This network has not been evaluated here yet.", width="content")
         if st.button("Evaluate on its own test images", type="primary", key="evaluate_own"):
             with guard():
-                scoring.start(run, run.spec.data)
+                scoring.start(name, find_card(name).card["data"])
             st.rerun()
 
 
@@ -102,20 +107,20 @@ def _scores(evaluation: Evaluation) -> None:
 
 
 page("Evaluate")
-rows = runs_with_weights()
-if not rows:
+networks = network_options(TASKS)
+if not networks:
     empty_state("No trained run yet. Train a first classifier: two epochs take a minute or two.", "Train", "train")
     st.stop()
 run_cell, evaluation_cell, more_cell = st.columns([4, 4, 3], vertical_alignment="bottom", gap="medium")
-with run_cell, guard():
-    run = open_run(pick_run(rows, key="evaluate_run"))
+with run_cell:
+    name = pick_network(networks, key="evaluate_run")
 with evaluation_cell:
-    evaluation = pick_evaluation(run)
+    evaluation = pick_evaluation(name)
 with more_cell:
-    another_data_set(run)
-under_way(run)
+    another_data_set(name)
+under_way(name)
 if evaluation is None:
-    offer_own_test(run)
+    offer_own_test(name)
     st.stop()
 if evaluation.report.get("seen_in_training"):
     st.warning(

@@ -16,7 +16,7 @@ from deeplense_core.spec import Knob
 from pages.ui.forms import PRESETS, knob_form, preset_values
 from pages.ui.live import live_panel
 from pages.ui.messages import guard, show_error
-from pages.ui.picker import SIM, pick_data, pick_model, pick_run
+from pages.ui.picker import SIM, pick_data, pick_model, pick_network, run_label
 from pages.ui.state import query, remember, set_query
 from pages.ui.theme import page
 
@@ -99,7 +99,7 @@ def watch() -> None:
     shown = [row for row in rows[:SHOWN_RUNS] if row.id == query("run") or row.state in ACTIVE]
     shown += [row for row in rows if row.id == query("run") and row not in shown]
     shown += [row for row in rows[:SHOWN_RUNS] if row not in shown]
-    live_panel(pick_run(shown, key="train_run"))
+    live_panel(pick_network({row.id: run_label(row) for row in shown}, "Run", key="train_run"))
 
 
 page("Train", "Choose data and a model, start a job, watch it learn. It goes on when this page is closed.")

@@ -10,9 +10,10 @@ import pytest
 CORE = Path(__file__).parent.parent / "deeplense_core"
 FLOORS = (
     "errors registry spec workspace classes storage records machine checkpoints status progress",
-    "runs images display fits_image metrics plots predictions compare report notes catalog",
+    "runs cards images display fits_image metrics plots predictions compare report notes catalog",
+    "decode decode_child decode_seal decode_wire uploads "
     "jobs slots command scoring making data data_writer safe_pickle image_folders audit ingest",
-    "sim models augment preprocess familiarity precision sources lookup",
+    "sim models augment preprocess familiarity precision forward sources lookup trained",
     "tasks",
     "train predict evaluate carry_out",
     "work cli __main__ bench",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from deeplense_core.tasks.base import TASKS, StepOut, Task
+from deeplense_core.tasks.base import TASKS, Outcome, StepOut, Task
 
-__all__ = ["TASKS", "StepOut", "Task"]
+__all__ = ["TASKS", "Outcome", "StepOut", "Task"]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

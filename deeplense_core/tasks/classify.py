@@ -10,16 +10,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from deeplense_core import metrics
-from deeplense_core.augment import AugmentConfig, augment, d4
+from deeplense_core.augment import AugmentConfig, augment
 from deeplense_core.errors import UserError
 from deeplense_core.familiarity import familiar_ranges
+from deeplense_core.forward import logits
 from deeplense_core.preprocess import PreprocessConfig, preprocess
 from deeplense_core.sources import Batch, DataInfo, Images
 from deeplense_core.spec import config_from, knob
-from deeplense_core.tasks.base import TASKS, StepOut
+from deeplense_core.tasks.base import TASKS, Outcome, Progress, StepOut
+from deeplense_core.trained import Trained
+
+BLOCK = 256
+"""Images held in memory at once by an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,34 @@ class ClassifyConfig:
                                   group="loss")
 
 
-@TASKS.register("classify", configs=(ClassifyConfig, PreprocessConfig, AugmentConfig),
-                label="Classify substructure")
+def evaluate(model: Trained, data: DataInfo, part: Images, progress: Progress | None = None) -> Outcome:
+    """The classification protocol: metrics with intervals beside chance and majority.
+
+    Raises:
+        UserError: data with a class that the network does not know.
+    """
+    if unknown := [name for name in data.classes if name not in model.classes]:
+        raise UserError(f"{data.name!r} has class {unknown[0]!r}, which {model.name!r} does not know: it tells "
+                        f"apart {', '.join(model.classes)}.")
+    labels = np.array([model.classes.index(name) for name in data.classes])[part.labels]
+    outputs = []
+    for block in part.blocks(BLOCK):
+        fitted, _ = model.fit(block, data.pixel_scale_arcsec)
+        outputs.append(model.logits(fitted))
+        if progress:
+            progress(min(len(outputs) * BLOCK, len(part)), len(part))
+    raw = np.concatenate(outputs)
+    probabilities = model.calibrate(raw)
+    return Outcome(
+        metrics.classification_metrics(labels, probabilities, model.classes),
+        metrics.baseline_rows(labels, model.classes),
+        {"labels": labels, "logits": raw, "probabilities": probabilities},
+        {"classes": list(model.classes)},
+    )
+
+
+@TASKS.register("classify", configs=(ClassifyConfig, PreprocessConfig, AugmentConfig), labelled=True,
+                evaluate=evaluate, label="Classify substructure")
 class ClassifyTask:
     """Classify a lens image: no substructure, subhalo or vortex."""
 
@@ -48,7 +79,10 @@ class ClassifyTask:
     def model_args(self) -> dict[str, int]:
         return {"in_channels": self.data.shape[0], "out_features": len(self.data.classes)}
 
-    def step(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> StepOut:
+    def companion(self, net: nn.Module) -> None:
+        return None
+
+    def step(self, model: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> StepOut:
         images = preprocess(augment(batch.images, self.augmentation, generator), self.input)
         logits = model(images)
         loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.cfg.label_smoothing)
@@ -74,19 +108,3 @@ class ClassifyTask:
             "preprocess": asdict(self.input),
             "familiar": familiar_ranges(part.blocks(256)),
         }
-
-
-@torch.no_grad()
-def logits(
-    model: nn.Module, images: Float[Tensor, "b c h w"], cfg: PreprocessConfig, averaged: bool
-) -> Float[Tensor, "b k"]:
-    """Class logits; ``averaged`` takes the mean over the eight flips and quarter turns.
-
-    Networks that are exactly equivariant say so (``model.d4_invariant``) and are run once.
-    """
-    model.eval()
-    x = preprocess(images, cfg)
-    if not averaged or getattr(model, "d4_invariant", False) or x.shape[-1] != x.shape[-2]:
-        return model(x).float()
-    turned = [model(d4(x, element)).float() for element in range(8)]
-    return torch.stack(turned).mean(0)

@@ -69,7 +69,7 @@ def _ask(
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the network …")
 def _trained(model: str, made: float) -> Any:
-    from deeplense_core.predict import load_model
+    from deeplense_core.trained import load_model
 
     return load_model(model)
 
@@ -81,14 +81,14 @@ def _made(model: str) -> float:
 
 def card_of(model: str) -> Any:
     """The model without its weights: classes, shape, pixel scale."""
-    from deeplense_core.predict import load_model
+    from deeplense_core.trained import load_model
 
     return load_model(model)
 
 
 def model_options() -> dict[str, str]:
     """Names of all networks that can answer -> what to call them; the shipped ones first."""
-    from deeplense_core.predict import shipped_models
+    from deeplense_core.cards import shipped_models
     from pages.ui.picker import run_label, runs_with_weights
 
     shipped = {name: f"{name} · comes with DeepLense" for name in shipped_models()}

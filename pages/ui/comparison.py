@@ -13,7 +13,7 @@ from deeplense_core import plots
 from deeplense_core.compare import difference, differing_settings, verdict
 from deeplense_core.errors import UserError
 from deeplense_core.metrics import metric_names
-from deeplense_core.predictions import read_predictions
+from deeplense_core.predictions import evaluations, read_predictions
 from deeplense_core.report import with_interval
 from deeplense_core.runs import Run, open_run
 from pages.ui.evaluation import evaluation_title
@@ -94,11 +94,9 @@ def _difference(
 
 def _evaluations(run: Run) -> Evaluations:
     """What exactly was scored, data and split -> folder and report."""
-    from deeplense_core.evaluate import evaluations
-
     return {
         f"{report['data_fingerprint']}-{report['split']}": (folder, report)
-        for folder, report in evaluations(run)
+        for folder, report in evaluations(run.id)
     }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import streamlit as st
 
+from deeplense_core.cards import find_card, shipped_models
 from deeplense_core.data import list_datasets
 from deeplense_core.plots import metric_label
 from deeplense_core.runs import RunRow, list_runs
@@ -76,21 +77,28 @@ def run_label(row: RunRow) -> str:
     return f"{row.name or row.model}{best}{state} · {row.id}"
 
 
-def pick_run(rows: Sequence[RunRow], label: str = "Run", key: str = "run_choice") -> str:
-    """A box of these runs that follows, and writes, ``?run=`` in the address.
+def network_options(tasks: Collection[str]) -> dict[str, str]:
+    """Trained networks of these tasks -> what to call them: runs, newest first, then what ships."""
+    runs = {row.id: run_label(row) for row in runs_with_weights() if row.task in tasks}
+    shipped = {name: f"{name} · comes with DeepLense" for name in shipped_models()
+               if find_card(name).card["task"] in tasks}
+    return runs | shipped
+
+
+def pick_network(options: Mapping[str, str], label: str = "Network", key: str = "run_choice") -> str:
+    """A box of networks that follows, and writes, ``?run=`` in the address.
 
     Args:
-        rows: At least one.
+        options: As :func:`network_options` gives them, at least one.
         label: Of the box.
         key: Of the widget.
     """
-    options = {row.id: run_label(row) for row in rows}
     wanted = query("run")
     is_news = key not in st.session_state or st.session_state.get(f"{key}_seen") != wanted
     if wanted in options and is_news:
         st.session_state[key] = wanted
     elif st.session_state.get(key) not in options:
-        st.session_state[key] = rows[0].id
+        st.session_state[key] = next(iter(options))
     chosen = st.selectbox(label, options, format_func=options.get, key=key, persist_state="session")
     set_query(run=chosen)
     st.session_state[f"{key}_seen"] = chosen

@@ -7,7 +7,7 @@ import pytest
 from trained_run import said, trained, trained_home  # noqa: F401  (fixtures)
 
 from deeplense_core.data import open_dataset
-from deeplense_core.predict import load_model
+from deeplense_core.trained import load_model
 from pages.ui.answers import ask
 
 

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from trained_run import CLASSES, fake_run, said, trained, trained_home  # noqa: F401  (fixtures)
 
 from deeplense_core import scoring
-from deeplense_core.predictions import read_predictions
+from deeplense_core.predictions import evaluations, read_predictions
 from pages.ui.evaluation import Evaluation, as_html, chosen_cell, confusion, roc
 
 
@@ -31,10 +31,13 @@ def rewrite(run, labels) -> None:
     (one.folder / "report.json").write_text(json.dumps(report))
 
 
-def test_an_empty_workspace_leads_to_training(open_page):
+def test_an_empty_workspace_offers_what_ships(open_page, monkeypatch):
+    started = []
+    monkeypatch.setattr(scoring, "start", lambda name, data, split="test": started.append((name, data, split)))
     app = open_page("evaluate")
-    assert not app.error
-    assert [button.label for button in app.button] == ["Train"]
+    assert app.selectbox(key="evaluate_run").value == "common-test"
+    app.button(key="evaluate_own").click().run()
+    assert started == [("common-test", "sim:common-test", "test")]
 
 
 def test_numbers_shown_equal_scikit_learn(open_page, trained):  # noqa: F811
@@ -130,8 +133,9 @@ def test_logarithmic_axis_keeps_the_curve(trained):  # noqa: F811
 
 def test_a_run_without_evaluation_offers_its_own_test_images(open_page, monkeypatch):
     started = []
-    monkeypatch.setattr(scoring, "start", lambda run, data, split="test": started.append((run.id, data, split)))
+    monkeypatch.setattr(scoring, "start", lambda name, data, split="test": started.append((name, data, split)))
     run = fake_run()
+    run.save_file("model.json", json.dumps({"data": run.spec.data}).encode())
     app = open_page("evaluate", run=run.id)
     app.button(key="evaluate_own").click().run()
     assert started == [(run.id, "sim:common-test", "test")]
@@ -154,17 +158,15 @@ report = json.loads(first.read_text()) | {"split": split, "time": time.time(), "
 
 def test_background_evaluation_arrives(open_page, trained, tmp_path, monkeypatch):  # noqa: F811
     """The command stands for ``evaluate``, whose own tests are elsewhere: importing torch again takes long."""
-    from deeplense_core.evaluate import evaluations
-
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     monkeypatch.setattr(scoring, "COMMAND", [sys.executable, str(tmp_path / "stand_in.py")])
-    scoring.start(trained, trained.spec.data, "val")
+    scoring.start(trained.id, trained.spec.data, "val")
     assert "Evaluating on rings" in said(open_page("evaluate", run=trained.id))
     deadline = time.monotonic() + 60
-    while (now := scoring.scoring(trained)) and now.running and time.monotonic() < deadline:
+    while (now := scoring.scoring(trained.id)) and now.running and time.monotonic() < deadline:
         time.sleep(0.1)
     assert now is None, now
-    assert {report["split"] for _, report in evaluations(trained)} == {"test", "val"}
+    assert {report["split"] for _, report in evaluations(trained.id)} == {"test", "val"}
     assert "used in training: the numbers flatter" in said(open_page("evaluate", run=trained.id))
 
 

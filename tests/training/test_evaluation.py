@@ -13,9 +13,11 @@ from deeplense_core import train
 from deeplense_core.catalog import safe_cell, write_catalog
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
-from deeplense_core.evaluate import evaluate, evaluate_after_training, evaluations
-from deeplense_core.predict import load_model, predict_files
+from deeplense_core.evaluate import evaluate, evaluate_after_training
+from deeplense_core.predict import predict_files
+from deeplense_core.predictions import evaluations
 from deeplense_core.runs import Run
+from deeplense_core.trained import load_model
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def run(small_set) -> Run:
 def test_report_equals_scikit_learn(run, tmp_path):
     other = write(tmp_path / "other", 90, seed=9, splits={"train": 0.0, "val": 0.0, "test": 1.0})
     report = evaluate(run.id, str(other.path))
-    folder, kept = evaluations(run)[0]
+    folder, kept = evaluations(run.id)[0]
     assert kept == json.loads(json.dumps(report))
     saved = np.load(folder / "predictions.npz")
     labels, p = saved["labels"], saved["probabilities"]

@@ -1,0 +1,54 @@
+"""Model cards: what a trained network is and how it was made, read without its weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deeplense_core.errors import UserError
+from deeplense_core.registry import nearest
+from deeplense_core.runs import list_runs, open_run
+from deeplense_core.workspace import shipped_models_dir
+
+
+@dataclass(frozen=True)
+class Card:
+    """A trained network by name, the folder of its files, and the facts in its ``model.json``."""
+
+    name: str
+    folder: Path
+    card: Mapping[str, Any]
+
+
+def find_card(name: str) -> Card:
+    """The card of a run with weights, or of a model that ships with the project.
+
+    Raises:
+        UserError: no such run or model, or one that has no weights yet.
+    """
+    shipped = shipped_models()
+    if name in shipped:
+        return Card(name, shipped_models_dir() / name, _read(shipped_models_dir() / name))
+    known = [*shipped, *(row.id for row in list_runs())]
+    if name not in known:
+        raise UserError(f"There is no run or shipped model {name!r}. {nearest(name, known)}")
+    run = open_run(name)
+    if not (run.path / "model.json").exists():
+        raise UserError(f"Run {run.id!r} has no trained weights yet: it is {run.status.state}. "
+                        "Weights are there after its first epoch.")
+    return Card(run.id, run.path, _read(run.path))
+
+
+def shipped_models() -> list[str]:
+    """Names of the trained models in ``assets/models``."""
+    return sorted(path.parent.name for path in shipped_models_dir().glob("*/model.json"))
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "model.json").read_bytes())
+    except (OSError, ValueError) as err:
+        raise UserError(f"The model card in {folder.name!r} cannot be read: {err}") from err

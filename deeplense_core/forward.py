@@ -1,0 +1,31 @@
+"""Running a network that is not learning: the recorded preprocessing, then once or under all eight symmetries."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from deeplense_core.augment import d4
+from deeplense_core.preprocess import PreprocessConfig, preprocess
+
+
+@torch.no_grad()
+def logits(
+    model: nn.Module, images: Float[Tensor, "b c h w"], cfg: PreprocessConfig, averaged: bool
+) -> Float[Tensor, "b k"]:
+    """Class logits; ``averaged`` takes the mean over the eight flips and quarter turns.
+
+    Networks that are exactly equivariant say so (``model.d4_invariant``) and are run once.
+    """
+    model.eval()
+    x = preprocess(images, cfg)
+    if not averaged or getattr(model, "d4_invariant", False) or x.shape[-1] != x.shape[-2]:
+        return model(x).float()
+    return turned_logits(model, x).mean(0)
+
+
+@torch.no_grad()
+def turned_logits(model: nn.Module, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "8 b k"]:
+    """Class logits of preprocessed square images under each of the eight flips and quarter turns."""
+    return torch.stack([model(d4(x, element)).float() for element in range(8)])
