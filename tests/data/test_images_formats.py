@@ -75,7 +75,7 @@ def test_npz_key_can_be_chosen(tmp_path):
     assert read_image(tmp_path / "x.npz").pixels[0, 0, 0] == 0
     chosen = read_image(tmp_path / "x.npz", key="b")
     assert chosen.pixels[0, 0, 0] == 1
-    assert (chosen.meta["key"], chosen.meta["keys"]) == ("b", ("a", "b"))
+    assert (chosen.meta["key"], chosen.meta["keys"]) == ("b", ["a", "b"])
     with pytest.raises(BadImageError, match="no array 'c'. Choose from: a, b"):
         read_image(tmp_path / "x.npz", key="c")
 
@@ -132,13 +132,13 @@ def test_fits_pixel_scale_and_centre_agree_with_astropy(tmp_path, cd):
     from astropy.wcs.utils import proj_plane_pixel_scales
 
     header = sky_header(cd)
-    image = read_image(fits_file(tmp_path / "x.fits", fits.ImageHDU(PIXELS, header, name="SCI")))
+    image = read_image(fits_file(tmp_path / "x.fits", fits.ImageHDU(PIXELS, header, name="SCI")), sky=True)
     wcs = WCS(header)
     assert image.pixel_scale_arcsec == pytest.approx(3600 * proj_plane_pixel_scales(wcs)[0], rel=1e-9)
     ra, dec = wcs.wcs_pix2world([[(10 - 1) / 2, (12 - 1) / 2]], 0)[0]
     assert (image.meta["ra_deg"], image.meta["dec_deg"]) == pytest.approx((ra, dec), abs=1e-9)
     assert (image.meta["unit"], image.bands) == ("nJy", ("r",))
-    assert WCS(fits.Header(image.meta["wcs"])).wcs_pix2world([[0, 0]], 0) == pytest.approx(
+    assert WCS(fits.Header.fromstring(image.meta["wcs"], sep="\n")).wcs_pix2world([[0, 0]], 0) == pytest.approx(
         wcs.wcs_pix2world([[0, 0]], 0)
     )
 
@@ -156,7 +156,7 @@ def test_fits_takes_sci_else_the_first_image_else_what_was_asked_for(tmp_path):
     hdus = [fits.ImageHDU(PIXELS + k, name=name) for k, name in enumerate(["VAR", "SCI", "WHT"])]
     path = fits_file(tmp_path / "x.fits", table, one_d, *hdus)
     assert read_image(path).pixels[0, 0, 0] == 1
-    assert read_image(path).meta["hdus"] == ("VAR", "SCI", "WHT")
+    assert [(h["index"], h["name"]) for h in read_image(path).meta["hdus"]] == [(3, "VAR"), (4, "SCI"), (5, "WHT")]
     assert read_image(path, hdu="wht").pixels[0, 0, 0] == 2
     assert read_image(path, hdu=3).meta["hdu"] == "VAR"
     with pytest.raises(BadImageError, match="no image HDU 'WTH'. Did you mean 'WHT'"):
