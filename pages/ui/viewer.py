@@ -18,7 +18,7 @@ import os
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -35,8 +35,8 @@ from pages.ui.messages import plain
 MODES = ("side", "slider", "blink", "difference")
 STRETCHES = ("asinh", "log", "linear", "zscale", "percentile")
 COLORMAPS = ("inferno", "gray", "viridis", "RdBu")
-SCRIPTS = ("viewer_pixels", "viewer_colours", "viewer_sky", "viewer_state", "viewer_draw", "viewer_controls", "viewer")
-"""Files of assets/components in the order in which the browser reads them as one module."""
+SCRIPTS = ("pixels", "colours", "sky", "state", "draw", "controls", "pane")
+"""Files ``viewer_*.js`` of assets/components, in the order in which the browser reads them as one module."""
 MAX_VALUES = 48 * 2**20
 """Pixel values in all panels together: 192 MB, just under what Streamlit sends at once."""
 _WCS_CARD = re.compile(
@@ -206,7 +206,7 @@ def _describe(panel: Panel, add) -> dict[str, Any]:
 
 def _curve(curve: Curve) -> dict[str, Any]:
     points = np.stack([np.asarray(curve.x), np.asarray(curve.y)], axis=1)
-    return {**asdict(curve), "x": None, "y": None, "points": np.round(points.astype(float), 4).tolist()}
+    return {"points": np.round(points.astype(float), 4).tolist(), "color": curve.color, "dash": curve.dash}
 
 
 def wcs_cards(header: str | Mapping[str, Any] | None) -> dict[str, float | str]:
@@ -259,8 +259,14 @@ def _nothing() -> None:
     """A component's state is only reported where there is a callback."""
 
 
+def script() -> str:
+    """The viewer's JavaScript as one module; its default export is the component."""
+    folder = ROOT / "assets" / "components"
+    files = [*(f"viewer_{name}.js" for name in SCRIPTS), "viewer.js"]
+    return "\n".join((folder / name).read_text("utf-8") for name in files)
+
+
 @cache
 def _component():
-    folder = ROOT / "assets" / "components"
-    script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
-    return st.components.v2.component("deeplense_viewer", css=(folder / "viewer.css").read_text("utf-8"), js=script)
+    css = (ROOT / "assets" / "components" / "viewer.css").read_text("utf-8")
+    return st.components.v2.component("deeplense_viewer", css=css, js=script())

@@ -40,10 +40,10 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start_server(home: Path, log: Path, **environment: str) -> tuple[subprocess.Popen, str]:
-    """Starts the app with ``home`` as workspace; returns the process and the address once it answers."""
+def start_server(home: Path, log: Path, script: str = "app.py", **environment: str) -> tuple[subprocess.Popen, str]:
+    """Starts the app, or another script, with ``home`` as workspace; returns process and address once it answers."""
     port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(port)]
     with open(log, "wb") as file:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=file, stderr=file, stdin=subprocess.DEVNULL,

@@ -1,0 +1,193 @@
+// The viewer as a component: one instance for each place on a page, its choices kept by key.
+
+const GAP = 8;
+const NARROWEST = 250;
+const instances = new WeakMap();
+
+class Viewer {
+  constructor(parent) {
+    this.root = el("section", { class: "viewer", "aria-label": "Image viewer" });
+    this.bars = el("div", { class: "bars" });
+    this.plate = el("div", { class: "plate" });
+    this.root.append(this.bars, this.plate);
+    parent.append(this.root);
+    this.watch = new ResizeObserver(() => this.layout());
+    this.watch.observe(this.root);
+    this.help = false;
+    this.text = "";
+  }
+
+  destroy() {
+    this.watch.disconnect();
+    clearTimeout(this.timer);
+    this.root.remove();
+  }
+
+  // New data: what the reader chose stays. The same header means the same content, by the hashes in it.
+  update(bytes, send) {
+    this.send = send;
+    const { text, header, values } = unpack(bytes);
+    if (text === this.text) return;
+    this.text = text;
+    this.header = header;
+    this.state = stateOf(header);
+    this.panels = makePanels(header, values);
+    const last = this.panels.length - 1;
+    if (this.state.first > last || this.state.second > last) Object.assign(this.state, { first: 0, second: Math.min(1, last) });
+    this.rebuild();
+  }
+
+  get mode() {
+    return this.panels.length > 1 ? this.state.mode : "side";
+  }
+
+  get pair() {
+    return [this.panels[this.state.first], this.panels[this.state.second]];
+  }
+
+  // The panels on the plate: the difference is one of its own.
+  drawn() {
+    if (this.mode === "difference") return [differenceOf(this.state, ...this.pair)];
+    return this.mode === "slider" ? this.pair : this.panels;
+  }
+
+  // --- changes
+
+  change(changes, light = false) {
+    Object.assign(this.state, changes);
+    if (light) this.redraw();
+    else this.rebuild();
+  }
+
+  changeSettings(panels, changes, light) {
+    for (const panel of panels) Object.assign(settingsOf(this.state, panel), changes);
+    if (light) this.redraw();
+    else this.rebuild();
+  }
+
+  toggleHelp() {
+    this.help = !this.help;
+    this.rebuild();
+  }
+
+  rebuild() {
+    const focused = this.root.getRootNode().activeElement?.getAttribute("name");
+    this.bars.replaceChildren(...[viewRow(this), colourRow(this), this.help && keyList()].filter(Boolean));
+    const panes = { side: this.panels.length, slider: 1, blink: 1, difference: 1 }[this.mode];
+    if (this.panes?.length !== panes || this.shape !== this.mode) {
+      this.shape = this.mode;
+      this.panes = Array.from({ length: panes }, (_, k) => new Pane(this, k));
+      this.plate.replaceChildren(...this.panes.map((pane) => pane.node));
+    }
+    if (focused) this.bars.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
+    this.blinkEvery(this.state.blink.every);
+    this.layout();
+  }
+
+  blinkOn(running) {
+    this.state.blink.running = running;
+    this.rebuild();
+  }
+
+  blinkEvery(every) {
+    this.state.blink.every = every;
+    clearTimeout(this.timer);
+    if (this.mode === "blink" && this.state.blink.running) this.timer = setTimeout(() => this.blinkTick(), every);
+  }
+
+  blinkTick() {
+    if (!document.hidden) this.blinkNext();
+    this.blinkEvery(this.state.blink.every);
+  }
+
+  blinkNext() {
+    this.state.blink.shown = (this.state.blink.shown + 1) % this.panels.length;
+    this.redraw();
+  }
+
+  // --- zoom and pan; `place` stays where it is
+
+  zoomBy(factor, place = null) {
+    const { view } = this.state;
+    const zoom = Math.min(200, Math.max(0.2, view.zoom * factor));
+    const far = Math.max(...fieldOf(this.panels));
+    const [x, y] = place || [view.x * far, view.y * far];
+    const share = view.zoom / zoom;
+    this.state.view = { zoom, x: (x + (view.x * far - x) * share) / far, y: (y + (view.y * far - y) * share) / far };
+    this.redraw();
+  }
+
+  panBy(dx, dy) {
+    const far = Math.max(...fieldOf(this.panels));
+    this.state.view.x += dx / far;
+    this.state.view.y += dy / far;
+    this.redraw();
+  }
+
+  reset() {
+    this.state.view = { zoom: 1, x: 0, y: 0 };
+    this.redraw();
+  }
+
+  point(place) {
+    this.state.cross = place;
+    this.redraw();
+  }
+
+  pick(panel) {
+    const pixel = this.state.cross && wholePixel(panel, this.state.cross);
+    if (pixel) this.send("picked", { mode: this.mode, panel: panel.index, x: pixel[0], y: pixel[1] });
+  }
+
+  // --- drawing
+
+  layout() {
+    const width = this.root.clientWidth;
+    if (!width || !this.panes) return;
+    const count = this.panes.length;
+    const most = Math.max(1, Math.min(count, Math.floor((width + GAP) / (NARROWEST + GAP))));
+    const columns = Math.ceil(count / Math.ceil(count / most));
+    const field = fieldOf(this.panels);
+    const [across, down] = [MARGIN.left + MARGIN.right, MARGIN.top + MARGIN.bottom];
+    const room = (width - 2 * GAP - (columns - 1) * GAP) / columns;
+    const wide = Math.max(Math.min(room, ((this.header.height - down) * field[0]) / field[1] + across), Math.min(room, NARROWEST));
+    const high = Math.min(this.header.height, ((wide - across) * field[1]) / field[0] + down);
+    for (const pane of this.panes) pane.resize(Math.floor(wide), Math.floor(high));
+    this.redraw();
+  }
+
+  redraw() {
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      if (!this.root.isConnected) return;
+      const { zoom, x, y } = this.state.view;
+      Object.assign(this.root.dataset, { zoom: zoom.toFixed(4), x: x.toFixed(5), y: y.toFixed(5), mode: this.mode });
+      for (const pane of this.panes) pane.draw();
+    });
+  }
+}
+
+function failed(parent, error) {
+  const link = el("a", { href: "?viewer=plain", target: "_self", text: "Show plain pictures" });
+  parent.append(el("p", { class: "viewer-failed", text: `The image viewer could not start here: ${error.message}. ` }, link));
+}
+
+export default function ({ data, parentElement, setStateValue }) {
+  let viewer = instances.get(parentElement);
+  try {
+    if (!viewer) {
+      viewer = new Viewer(parentElement);
+      instances.set(parentElement, viewer);
+    }
+    viewer.update(data, setStateValue);
+  } catch (error) {
+    console.error(error);
+    failed(parentElement, error);
+  }
+  return () => {
+    viewer.destroy();
+    instances.delete(parentElement);
+  };
+}

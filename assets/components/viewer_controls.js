@@ -1,0 +1,163 @@
+// The controls above the panes. Text of the data only ever becomes text: nothing is read as HTML.
+
+function el(tag, { text, on = {}, ...attributes } = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) if (value !== null && value !== false) node.setAttribute(name, value);
+  for (const [event, act] of Object.entries(on)) node.addEventListener(event, act);
+  if (text !== undefined) node.textContent = text;
+  node.append(...children.filter(Boolean));
+  return node;
+}
+
+function choice(name, label, options, value, choose) {
+  const picked = String(value);
+  const known = picked in options ? options : { ...options, [picked]: "mixed" };
+  const entries = Object.entries(known).map(([key, text]) => {
+    const option = el("option", { value: key, text });
+    option.selected = key === picked;
+    return option;
+  });
+  const select = el("select", { name, "aria-label": label, on: { change: (event) => choose(event.target.value) } }, ...entries);
+  return el("label", { class: "choice" }, el("span", { text: label }), select);
+}
+
+function toggle(name, label, pressed, act, title = label) {
+  return el("button", { type: "button", name, "aria-pressed": String(pressed), title, text: label, on: { click: act } });
+}
+
+function button(name, label, act, title) {
+  return el("button", { type: "button", name, "aria-label": title, title, text: label, on: { click: act } });
+}
+
+function range(name, label, [min, max, step], value, act) {
+  const input = el("input", { type: "range", name, min, max, step, value, "aria-label": label, on: { input: (e) => act(Number(e.target.value)) } });
+  return el("label", { class: "choice" }, el("span", { text: label }), input);
+}
+
+function number(name, label, value, act) {
+  const input = el("input", { type: "number", step: "any", name, value, "aria-label": label, on: { change: (e) => act(Number(e.target.value)) } });
+  return el("label", { class: "choice" }, el("span", { text: label }), input);
+}
+
+function names(panels) {
+  return Object.fromEntries(panels.map((p) => [p.index, p.title]));
+}
+
+// First row: how the panels are put together, what lies over them, zoom.
+function viewRow(viewer) {
+  const { state, panels } = viewer;
+  const set = (changes) => () => viewer.change(changes);
+  const parts = [];
+  if (panels.length > 1) {
+    const modes = Object.entries(MODES).map(([mode, text]) => toggle(`mode-${mode}`, text, state.mode === mode, set({ mode })));
+    parts.push(el("div", { class: "joined", role: "group", "aria-label": "How the panels are put together" }, ...modes));
+  }
+  const pair = viewer.mode === "slider" || viewer.mode === "difference";
+  if (pair && panels.length > 2) {
+    const [a, b] = viewer.mode === "slider" ? ["Left", "Right"] : ["Of", "minus"];
+    parts.push(choice("first", a, names(panels), state.first, (v) => viewer.change({ first: Number(v) })));
+    parts.push(choice("second", b, names(panels), state.second, (v) => viewer.change({ second: Number(v) })));
+  }
+  if (pair) parts.push(button("swap", "⇄", () => viewer.change({ first: state.second, second: state.first }), "Swap both"));
+  if (viewer.mode === "blink") parts.push(...blinkControls(viewer));
+  if (panels.some((p) => p.overlay)) {
+    const title = panels.find((p) => p.overlay).overlay.title;
+    parts.push(toggle("overlay", title, state.overlay, () => viewer.change({ overlay: !state.overlay }), `Show ${title}`));
+    if (state.overlay) parts.push(range("opacity", "Opacity", [0, 1, 0.05], state.opacity, (opacity) => viewer.change({ opacity }, true)));
+  }
+  if (panels.some((p) => p.curves.length)) {
+    parts.push(toggle("curves", "Curves", state.curves, () => viewer.change({ curves: !state.curves }), "Critical curves and caustics"));
+  }
+  parts.push(
+    el("div", { class: "joined zoom", role: "group", "aria-label": "Zoom" },
+      button("out", "−", () => viewer.zoomBy(1 / 1.5), "Zoom out"),
+      button("fit", "Fit", () => viewer.reset(), "Show all"),
+      button("in", "+", () => viewer.zoomBy(1.5), "Zoom in")),
+    toggle("keys", "?", viewer.help, () => viewer.toggleHelp(), "Keys"),
+  );
+  return el("div", { class: "row", role: "toolbar", "aria-label": "View" }, ...parts);
+}
+
+function blinkControls(viewer) {
+  const { blink } = viewer.state;
+  const rates = { 250: "4 a second", 500: "2 a second", 700: "every 0.7 s", 1000: "every second", 2000: "every 2 s" };
+  return [
+    toggle("run", blink.running ? "Pause" : "Run", blink.running, () => viewer.blinkOn(!blink.running)),
+    button("next", "Next", () => viewer.blinkNext(), "Show the next panel"),
+    choice("every", "Change", rates, blink.every, (v) => viewer.blinkEvery(Number(v))),
+  ];
+}
+
+// The panels whose settings the second row changes: one a group.
+function targets(viewer) {
+  const seen = new Map();
+  for (const panel of viewer.drawn()) if (!seen.has(panel.group)) seen.set(panel.group, panel);
+  return [...seen.values()];
+}
+
+function targetName(viewer, panel) {
+  const members = viewer.panels.filter((p) => p.group === panel.group);
+  return members.length > 1 ? members.map((p) => p.title).join(", ") : panel.title;
+}
+
+// Second row: how values become colours.
+function colourRow(viewer) {
+  const { state } = viewer;
+  const all = targets(viewer);
+  const chosen = all.filter((p) => p.group === state.target);
+  const aimed = chosen.length ? chosen : all;
+  const each = aimed.map((p) => settingsOf(state, p));
+  const common = (name) => (each.every((s) => s[name] === each[0][name]) ? each[0][name] : "mixed");
+  const set = (changes, light = false) => viewer.changeSettings(aimed, changes, light);
+  const rgb = each.every((s) => s.band === "rgb");
+  const parts = [];
+  if (all.length > 1) {
+    const options = { all: "all panels", ...Object.fromEntries(all.map((p) => [p.group, targetName(viewer, p)])) };
+    parts.push(choice("target", "For", options, chosen.length ? state.target : "all", (target) => viewer.change({ target })));
+  }
+  if (!rgb) parts.push(choice("curve", "Stretch", STRETCHES, common("curve"), (curve) => set({ curve })));
+  parts.push(choice("limits", "Limits", LIMITS, common("limits"), (limits) => set(byHand(viewer, aimed[0], limits))));
+  if (common("limits") === "hand") {
+    parts.push(number("low", "from", each[0].low, (low) => set({ low }, true)));
+    parts.push(number("high", "to", each[0].high, (high) => set({ high }, true)));
+  }
+  if (!rgb) parts.push(choice("colormap", "Colours", Object.fromEntries(COLOUR_MAPS.map((n) => [n, n])), common("colormap"), (colormap) => set({ colormap })));
+  parts.push(toggle("invert", "Invert", common("invert") === true, () => set({ invert: common("invert") !== true })));
+  parts.push(...bandControls(aimed, each, common, set));
+  return el("div", { class: "row", role: "toolbar", "aria-label": "Colours" }, ...parts);
+}
+
+// Limits by hand begin where the limits are.
+function byHand(viewer, panel, limits) {
+  if (limits !== "hand") return { limits };
+  const now = groupLimits(viewer.state, viewer.panels, panel);
+  const [low, high] = "low" in now ? [now.low, now.high] : [Math.min(...now.minimum), Math.min(...now.minimum) + now.white];
+  return { limits, low: Number(low.toPrecision(4)), high: Number(high.toPrecision(4)) };
+}
+
+function bandControls(aimed, each, common, set) {
+  const panel = aimed[0];
+  if (aimed.some((p) => p.c < 2 || p.c !== panel.c)) return [];
+  const bands = Object.fromEntries(panel.bands.map((name, k) => [k, name]));
+  const options = { ...bands, mean: "mean", ...(panel.c >= 3 ? { rgb: "RGB (Lupton)" } : {}) };
+  const parts = [choice("band", "Band", options, common("band"), (band) => set({ band }))];
+  if (!each.every((s) => s.band === "rgb")) return parts;
+  ["R", "G", "B"].forEach((letter, k) => {
+    const change = (v) => set({ rgb: each[0].rgb.map((old, j) => (j === k ? Number(v) : old)) });
+    if (panel.c > 3) parts.push(choice(`rgb-${letter}`, letter, bands, each[0].rgb[k], change));
+  });
+  parts.push(range("q", "Q", [0.5, 20, 0.5], each[0].q, (q) => set({ q }, true)));
+  return parts;
+}
+
+const KEYS = [
+  ["Wheel, + −", "zoom"], ["Drag, arrows", "move"], ["Double click, 0", "show all"],
+  ["Shift + arrows", "move the crosshair by a pixel"], ["Enter, Shift + click", "mark the pixel"], ["Esc", "no crosshair"],
+  ["M", "next mode"], ["S", "next stretch"], ["I", "invert"], ["O", "map over the image"], ["B", "blink on and off"], ["N", "next panel"],
+];
+
+function keyList() {
+  const rows = KEYS.map(([keys, text]) => el("div", {}, el("kbd", { text: keys }), el("span", { text })));
+  const note = "x and y count from 0, as NumPy's image[y, x]; FITS counts from 1.";
+  return el("div", { class: "keys" }, ...rows, el("p", { text: note }));
+}
