@@ -1,10 +1,11 @@
 """Sets of labelled images on disk: reading them, and dividing them into train, val and test.
 
-A data set is a folder of three files:
+A data set is a folder of three files, four where each image has a target:
 
     manifest.json     what it is: source, classes, shape, pixel scale, seed, counts, hashes, report
     catalog.parquet   one row an image: id, split, label, features, truth_*
     images.npy        float32 (n, c, h, w), read through a memory map
+    targets.npy       float32 (n, c, H, W), of pairs: what a network shall make of each image
 
 :class:`DatasetWriter` makes one. Labels are class names, never bare numbers, because published sets number
 the same classes differently.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,9 +89,21 @@ class Dataset:
         return tuple(self.manifest["bands"])
 
     @property
+    def target_shape(self) -> tuple[int, int, int] | None:
+        """Shape ``(c, h, w)`` of one target, None where images have none."""
+        shape = self.manifest.get("target_shape")
+        return shape and (shape[0], shape[1], shape[2])
+
+    @property
+    def target_pixel_scale_arcsec(self) -> float | None:
+        """Side of a target's pixel in arcsec, None where there is none or it is unknown."""
+        return self.manifest.get("target_pixel_scale_arcsec")
+
+    @property
     def fingerprint(self) -> str:
         """sha256 (hex) of the content: pixels, catalogue, shape and classes."""
-        content = {key: self.manifest[key] for key in ("hashes", "shape", "classes")}
+        content = {key: self.manifest[key] for key in ("hashes", "shape", "classes", "target_shape")
+                   if key in self.manifest}  # fmt: skip
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def __len__(self) -> int:
@@ -102,9 +116,10 @@ class Dataset:
 
     @cached_property
     def targets(self) -> np.memmap | None:
-        """What each image should become, float32 (n, c, H, W), read-only; None for a set without pairs."""
-        path = self.path / "targets.npy"
-        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+        """Targets as a read-only memory map, float32 (n, c, H, W), in the order of :attr:`images`; None without."""
+        if self.target_shape is None:
+            return None
+        return np.load(self.path / "targets.npy", mmap_mode="r", allow_pickle=False)
 
     @cached_property
     def catalog(self) -> pd.DataFrame:
@@ -186,6 +201,7 @@ _MANIFEST_TYPES = {
     "name": str, "count": int, "classes": list, "shape": list, "bands": list, "source": dict,
     "hashes": dict, "counts": dict, "created": str, "pixel_scale_arcsec": (float, int, type(None)),
 }  # fmt: skip
+_TARGET_TYPES = {"target_shape": list, "target_pixel_scale_arcsec": (float, int, type(None))}
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -204,15 +220,19 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"The data set {str(folder)!r} has format {manifest['format']}; this version reads up to "
             f"{FORMAT}. Update DeepLense."
         )
-    wrong = [key for key, kind in _MANIFEST_TYPES.items() if not isinstance(manifest.get(key, ...), kind)]
-    if wrong or len(manifest["shape"]) != 3:
-        raise _damaged(folder, f"manifest.json lacks a proper {', '.join(wrong) or 'shape'}")
+    types = _MANIFEST_TYPES | (_TARGET_TYPES if "target_shape" in manifest else {})
+    wrong = [key for key, kind in types.items() if not isinstance(manifest.get(key, ...), kind)]
+    wrong = wrong or [key for key in ("shape", "target_shape") if len(manifest.get(key, "chw")) != 3]
+    if wrong:
+        raise _damaged(folder, f"manifest.json lacks a proper {', '.join(wrong)}")
     return manifest
 
 
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    c, h, w = manifest["shape"]
-    sizes = {"images.npy": HEADER_BYTES + 4 * manifest["count"] * c * h * w, "catalog.parquet": None}
+    sizes: dict[str, int | None] = {"catalog.parquet": None}
+    for name, key in (("images.npy", "shape"), ("targets.npy", "target_shape")):
+        if key in manifest:
+            sizes[name] = HEADER_BYTES + 4 * manifest["count"] * math.prod(manifest[key])
     for name, expected in sizes.items():
         try:
             size = (folder / name).stat().st_size

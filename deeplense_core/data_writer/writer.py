@@ -6,13 +6,14 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
 import uuid
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ import numpy as np
 import psutil
 
 from deeplense_core.data_writer.partials import list_unfinished
+from deeplense_core.data_writer.pixels import PixelFile
 from deeplense_core.data_writer.rows import RowGroups, sync_and_close, write_catalog
 from deeplense_core.data_writer.splits import DEFAULT_SPLITS, SPLITS, hash_ids, rank_splits
 from deeplense_core.errors import UserError
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the folder's layout."""
-HEADER_BYTES = 128
-"""Length of the header of ``images.npy``; fixed, so that it can be rewritten once the count is known."""
 _CATALOG_BYTES = 256  # a generous guess of one row, for the check of free space
 _PROGRESS_EVERY_S = 0.25
 
@@ -60,6 +60,8 @@ class DatasetWriter:
         units: Unit of the pixel values.
         seed: Decides the splits.
         total: How many images will come, where known: for progress and the check of free space.
+        target_shape: ``(c, h, w)`` of the target that belongs to each image, for pairs.
+        target_pixel_scale_arcsec: Side of a target's pixel.
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class DatasetWriter:
         units: str = "",
         seed: int = 0,
         total: int | None = None,
+        target_shape: Sequence[int] | None = None,
+        target_pixel_scale_arcsec: float | None = None,
     ):
         self.out = Path(out).expanduser().absolute()
-        self.shape = tuple(int(n) for n in shape)
+        self.shape = _whole(shape)
         self.total = total
         self._facts = {
             "name": self.out.name, "source": dict(source),
@@ -84,7 +88,14 @@ class DatasetWriter:
             "pixel_scale_arcsec": None if pixel_scale_arcsec is None else float(pixel_scale_arcsec),
             "bands": list(bands), "units": units, "seed": int(seed),
         }  # fmt: skip
-        self._image_bytes = 4 * int(np.prod(self.shape))
+        self._shapes = {"images": self.shape}
+        if target_shape is not None:
+            self._shapes["targets"] = _whole(target_shape)
+            self._facts["target_shape"] = list(self._shapes["targets"])
+            self._facts["target_pixel_scale_arcsec"] = (
+                None if target_pixel_scale_arcsec is None else float(target_pixel_scale_arcsec)
+            )
+        self._image_bytes = 4 * sum(math.prod(shape) for shape in self._shapes.values())
         self._count = 0
         self._finished = False
         refuse_existing(self.out)
@@ -100,9 +111,8 @@ class DatasetWriter:
             with self._disk_errors():
                 self._lock = open(self._partial / "writer.lock", "wb")  # noqa: SIM115 (held while writing)
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
-                self._images = open(self._partial / "images.npy", "wb")  # noqa: SIM115
-                self._images.write(_npy_header((0, *self.shape)))
-                self._pixels_hash = hashlib.sha256()
+                self._pixels = {name: PixelFile(self._partial / f"{name}.npy", shape)
+                                for name, shape in self._shapes.items()}  # fmt: skip
                 self._keys, self._labels, self._splits = array("Q"), array("i"), array("b")
                 self._rows = RowGroups(self._partial / "rows.parquet")
                 self._progress_time = -_PROGRESS_EVERY_S
@@ -112,7 +122,7 @@ class DatasetWriter:
             raise
         return self
 
-    def append(self, images: np.ndarray, rows: Mapping[str, Any]) -> None:
+    def append(self, images: np.ndarray, rows: Mapping[str, Any], targets: np.ndarray | None = None) -> None:
         """Adds a batch.
 
         Args:
@@ -120,26 +130,38 @@ class DatasetWriter:
             rows: Column -> (b,) values. ``label`` (class name, "" where unlabelled) is needed; ``id``
                 (unique) and ``split`` ("" where :meth:`finish` shall decide) are optional; the rest are
                 features and ``truth_*``.
+            targets: ``(b, c, h, w)`` of the targets, for a data set of pairs.
 
         Raises:
             UserError: wrong shape, NaN or infinite pixels, a label that is no class, no space on the disk.
         """
-        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, which is refused below
-            pixels = np.ascontiguousarray(images, dtype="<f4")
-        b = len(pixels)
-        if pixels.shape[1:] != self.shape:
-            raise UserError(f"Images of shape {pixels.shape[1:]} do not fit a data set of {self.shape}.")
-        bad = np.flatnonzero(~np.isfinite(pixels).all(axis=(1, 2, 3)))
-        if len(bad):
-            number = self._count + int(bad[0])
-            raise UserError(f"Image {number} has NaN or infinite pixels; nothing can be learnt from it.")
+        given = {"images": images} | ({} if targets is None else {"targets": targets})
+        if set(given) != set(self._shapes):
+            raise ValueError(f"this data set takes {' and '.join(self._shapes)}, not {' and '.join(given)}")
+        b = len(images)
+        pixels = {name: self._checked(name, values, b) for name, values in given.items()}
         columns = self._columns(rows, b)
         with self._disk_errors():
-            self._images.write(pixels.data)
-            self._pixels_hash.update(pixels.data)
+            for name, values in pixels.items():
+                self._pixels[name].write(values)
             self._rows.add(columns)
             self._count += b
             self._write_progress()
+
+    def _checked(self, name: str, values: np.ndarray, b: int) -> np.ndarray:
+        """A batch of images or targets as little-endian float32, its shape and values checked."""
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, which is refused below
+            pixels = np.ascontiguousarray(values, dtype="<f4")
+        if pixels.shape[1:] != self._shapes[name]:
+            raise UserError(f"{name.capitalize()} of shape {pixels.shape[1:]} do not fit a data set of "
+                            f"{self._shapes[name]}.")  # fmt: skip
+        if len(pixels) != b:
+            raise ValueError(f"{len(pixels)} {name} for {b} images")
+        bad = np.flatnonzero(~np.isfinite(pixels).all(axis=(1, 2, 3)))
+        if len(bad):
+            number = f"{name.capitalize()[:-1]} {self._count + int(bad[0])}"
+            raise UserError(f"{number} has NaN or infinite pixels; nothing can be learnt from it.")
+        return pixels
 
     def _columns(self, rows: Mapping[str, Any], b: int) -> dict[str, np.ndarray]:
         """The batch's columns, complete and checked; notes what the splits will be decided by."""
@@ -172,7 +194,7 @@ class DatasetWriter:
         report: Mapping[str, Any] | None = None,
         audit: Callable[[Dataset], Mapping[str, Any]] | None = None,
     ) -> Dataset:
-        """Decides the splits, completes the three files and moves the folder to its place.
+        """Decides the splits, completes the files and moves the folder to its place.
 
         Args:
             splits: Fractions for images without a split of their own; 80 / 10 / 10 where None.
@@ -186,14 +208,11 @@ class DatasetWriter:
             raise UserError(f"No images came for the data set {self.out.name!r}: there is nothing to write.")
         codes = self._decide_splits(splits or DEFAULT_SPLITS)
         with self._disk_errors():
-            self._images.seek(0)
-            self._images.write(_npy_header((self._count, *self.shape)))
-            sync_and_close(self._images)
+            pixel_hashes = {name: file.finish(self._count) for name, file in self._pixels.items()}
             self._rows.close()
             catalog = self._partial / "catalog.parquet"
             split_hashes = write_catalog(self._partial / "rows.parquet", catalog, codes)
-            hashes = {"images": self._pixels_hash.hexdigest(), "catalog": _file_hash(catalog),
-                      "splits": split_hashes}  # fmt: skip
+            hashes = {**pixel_hashes, "catalog": _file_hash(catalog), "splits": split_hashes}
             manifest = {
                 "format": FORMAT, **self._facts, "count": self._count, "hashes": hashes,
                 "counts": self._counts(codes), "splits": dict(splits or DEFAULT_SPLITS),
@@ -216,8 +235,8 @@ class DatasetWriter:
     def __exit__(self, kind, value, trace) -> None:
         if not self._finished:
             self._rows.abandon()
-            with suppress(OSError):  # a full disk refuses the last buffered bytes too; they are not wanted
-                self._images.close()
+            for file in self._pixels.values():
+                file.abandon()
             shutil.rmtree(self._partial, ignore_errors=True)
         self._lock.close()
 
@@ -278,11 +297,8 @@ class DatasetWriter:
             ) from err
 
 
-def _npy_header(shape: tuple[int, ...]) -> bytes:
-    """Header of a float32 ``.npy`` file (format 1.0), padded to HEADER_BYTES."""
-    text = repr({"descr": "<f4", "fortran_order": False, "shape": shape}).encode()
-    padding = HEADER_BYTES - 10 - len(text) - 1
-    return b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little") + text + b" " * padding + b"\n"
+def _whole(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(n) for n in shape)
 
 
 def _file_hash(path: Path) -> str:

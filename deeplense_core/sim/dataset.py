@@ -49,7 +49,8 @@ def simulate_dataset(
     """
     if count < 1:
         raise UserError(f"A data set of {count} images cannot be made: ask for at least 1.")
-    info, config = recipe_info(name), make_config(RECIPES[name].config, settings or {})
+    info = recipe_info(name, settings, as_published)
+    config = make_config(RECIPES[name].config, settings or {})
     kind = torch.device(device).type
     compiled = count >= WORTH_COMPILING and can_compile(kind)
     source = {
@@ -59,14 +60,16 @@ def simulate_dataset(
     }  # fmt: skip
     with DatasetWriter(out, classes=info["classes"], shape=info["shape"], source=source, seed=seed, total=count,
                        pixel_scale_arcsec=info["pixel_scale_arcsec"], bands=info["bands"],
-                       units=info["unit"]) as writer:  # fmt: skip
+                       units=info["unit"], target_shape=info["target_shape"],
+                       target_pixel_scale_arcsec=info["target_pixel_scale_arcsec"]) as writer:  # fmt: skip
         for stream, start in enumerate(range(0, count, CHUNK)):
             batch = simulate(name, CHUNK, seed=seed, stream=stream, as_published=as_published,
                              settings=settings, device=device, compiled=compiled)
             keep = min(CHUNK, count - start)
             rows: dict[str, Any] = {f"truth_{k}": v[:keep].cpu().numpy() for k, v in batch.truth.items()}
             rows["label"] = [info["classes"][i] for i in batch.labels[:keep].tolist()]
-            writer.append(batch.images[:keep].cpu().numpy(), rows)
+            targets = None if batch.targets is None else batch.targets[:keep].cpu().numpy()
+            writer.append(batch.images[:keep].cpu().numpy(), rows, targets)
             if progress is not None:
                 progress(start + keep, count)
         return writer.finish(splits=splits)

@@ -39,6 +39,8 @@ class Batch:
     """int64 (n,): indices into the recipe's classes."""
     truth: dict[str, Tensor]
     """Every drawn parameter, (n,) each."""
+    targets: Tensor | None = None
+    """float32 (n, c, H, W): what each image should become, for recipes of pairs."""
 
 
 def recipe(name: str, as_published: bool = False, settings: Mapping[str, Any] | None = None) -> Recipe:
@@ -47,13 +49,25 @@ def recipe(name: str, as_published: bool = False, settings: Mapping[str, Any] | 
     return entry.build(make_config(entry.config, settings or {}), as_published)
 
 
-def recipe_info(name: str) -> dict[str, Any]:
-    """What a recipe makes and how it differs from what was published; simulates nothing."""
-    entry, made = RECIPES[name], recipe(name)
+def recipe_info(
+    name: str, settings: Mapping[str, Any] | None = None, as_published: bool = False
+) -> dict[str, Any]:
+    """What a recipe makes and how it differs from what was published; simulates nothing.
+
+    ``shape`` and ``pixel_scale_arcsec`` are those of the images; ``target_shape``, ``target_pixel_scale_arcsec`` and
+    ``scale`` those of the targets of a recipe that makes pairs, else None.
+    """
+    entry, made = RECIPES[name], recipe(name, as_published, settings)
+    pair, c = made.pair, len(made.bands)
+    side, scale = made.optics.n_pix, made.optics.pixel_scale_arcsec
+    if pair is not None:
+        side, scale = pair.lr_n_pix, pair.lr_pixel_scale_arcsec
     return {
-        "name": name, "classes": made.classes, "shape": (len(made.bands),) + 2 * (made.optics.n_pix,),
-        "pixel_scale_arcsec": made.optics.pixel_scale_arcsec, "bands": made.bands, "unit": made.unit,
+        "name": name, "classes": made.classes, "shape": (c, side, side),
+        "pixel_scale_arcsec": scale, "bands": made.bands, "unit": made.unit,
         "text": made.text, "differences": list(made.differences), "source": entry.about["source"],
+        "target_shape": pair and (c, pair.hr_n_pix, pair.hr_n_pix),
+        "target_pixel_scale_arcsec": pair and pair.hr_pixel_scale_arcsec, "scale": pair and pair.scale,
     }
 
 
@@ -93,9 +107,13 @@ def simulate(
     drawn = draws.labels(len(made.classes))
     labels = drawn if labels is None else _check_labels(labels, count, made.classes)
     scene = made.draw(draws, labels, mass_fraction_scale)
-    images, low, high = render_scenes(made, scene, keys, torch.device(device), compiled, noise)
-    truth = _truth(scene) | {"image_min": low, "image_max": high}
-    return Batch(images[:, None], labels.to(device), {k: v.to(device) for k, v in truth.items()})
+    images, *others = render_scenes(made, scene, keys, torch.device(device), compiled, noise)
+    truth, targets = _truth(scene), None
+    if made.pair is None:
+        truth |= dict(zip(("image_min", "image_max"), others, strict=True))
+    else:
+        targets = others[0][:, None]
+    return Batch(images[:, None], labels.to(device), {k: v.to(device) for k, v in truth.items()}, targets)
 
 
 def _seed(name: str, seed: int, stream: int) -> int:
@@ -125,11 +143,11 @@ def _truth(scene: Scene) -> dict[str, Tensor]:
 
 def render_scenes(
     made: Recipe, scene: Scene, keys: Tensor, device: torch.device, compiled: bool, noisy: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Renders n systems, those with equally many point masses together.
 
     Args:
-        made: The recipe's optics and detector.
+        made: The recipe's optics and detector, or its pair of cameras.
         scene: Systems on the CPU; point masses come first among (n, k), zeros after.
         keys: Noise keys, int32 (n, 2).
         device: Where to compute.
@@ -137,7 +155,8 @@ def render_scenes(
         noisy: False gives expected counts.
 
     Returns:
-        Images scaled to [0, 1] (n, h, w), and the minima and maxima they were scaled by, (n,).
+        Images scaled to [0, 1] (n, h, w), and the minima and maxima they were scaled by, (n,); of a pair, the coarse
+        (n, h, w) and the fine images (n, H, W).
     """
     numbers = (scene.mass_theta_E_sq > 0).sum(1)
     groups = [(numbers == number).nonzero()[:, 0] for number in numbers.unique()]
@@ -146,18 +165,19 @@ def render_scenes(
         number = int(numbers[rows[0]])
         group = scene.mapped(lambda v, at=rows, k=number: (v[at] if v.ndim == 1 else v[at, :k]).to(device))
         parts += _render_group(made, group, keys[rows].to(device), compiled and can_compile(device.type), noisy)
-    images, low, high = (torch.cat(values) for values in zip(*parts, strict=True))
+    joined = tuple(torch.cat(values) for values in zip(*parts, strict=True))
     if len(groups) == 1:
-        return images, low, high
+        return joined
     place = torch.cat(groups).argsort().to(device)
-    return images[place], low[place], high[place]
+    return tuple(values[place] for values in joined)
 
 
 def _render_group(
     made: Recipe, scene: Scene, keys: Tensor, compiled: bool, noisy: bool
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, ...]]:
     """Yields pictures of images that have equally many point masses, chunk by chunk."""
     # Imports caustics, which takes seconds: not before something is rendered.
+    from deeplense_core.sim.pairs import pair_function
     from deeplense_core.sim.render import (
         Constants,
         masses_function,
@@ -172,7 +192,6 @@ def _render_group(
         scene, keys = scene.mapped(lambda v: v[padded]), keys[padded]
     constants = Constants.of(scene)
     sky = sky_function(made.optics, compiled)
-    picture = picture_function(made.optics, made.detector, noisy, compiled)
     nothing = torch.zeros(min(chunk, len(keys)), *made.optics.grid, device=keys.device)
     for start in range(0, count, chunk):
         stop = start + chunk
@@ -182,7 +201,13 @@ def _render_group(
             pull = masses_function(compiled)(rows_function(made.optics, compiled)(*masses))
         else:
             pull = 2 * (nothing[: len(part.theta_E)],)
-        made_chunk = picture(sky(part, *pull), part.exposure_s, keys[start:stop])
+        lensed = sky(part, *pull)
+        if made.pair is None:
+            picture = picture_function(made.optics, made.detector, noisy, compiled)
+            made_chunk = picture(lensed, part.exposure_s, keys[start:stop])
+        else:
+            take = pair_function(made.pair, made.optics, noisy, compiled)
+            made_chunk = take(lensed, scene.mapped(lambda v, a=start, b=stop: v[a:b]), keys[start:stop])
         yield tuple(v[: count - start] for v in made_chunk)
 
 

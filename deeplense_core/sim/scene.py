@@ -4,13 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from deeplense_core.observe import REACH_SIGMA
 from deeplense_core.registry import Registry
 
 RECIPES = Registry("recipe")
+
+
+class LensLight(NamedTuple):
+    """A Sersic profile on the halo's centre and axes: the light of the lens galaxy; (n,) each."""
+
+    lens_R_e: Tensor  # noqa: N815
+    lens_n: Tensor
+    lens_amplitude: Tensor
+    """Surface brightness at the half-light radius."""
+
+
+class TwoLooks(NamedTuple):
+    """How a coarse (LR) and a fine (HR) camera see one sky; (n,) each.
+
+    Brightness is in counts per fine pixel of a full exposure. A stored pixel is ``counts / counts_per_unit - sky``,
+    so its variance is ``(brightness + sky) / counts_per_unit`` with the brightness expected there.
+    """
+
+    lr_psf_sigma: Tensor
+    """Gaussian point-spread function of the coarse camera, in arcsec, without its pixel."""
+    hr_psf_sigma: Tensor
+    lr_counts_per_unit: Tensor
+    """Counts in a coarse pixel for each unit of brightness: its area in fine pixels times its depth."""
+    hr_counts_per_unit: Tensor
+    sky: Tensor
+    """Sky that was taken off, in units of brightness."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +67,29 @@ class Scene:
     mass_y: Tensor
     mass_theta_E_sq: Tensor  # noqa: N815
     """Squared Einstein radii of the point masses in arcsec^2, (n, k); 0 where an image has fewer than k."""
+    lens_light: LensLight | None = None
+    looks: TwoLooks | None = None
+    """For recipes that make pairs."""
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     """Further drawn numbers for the catalogue, (n,) each."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor the renderer reads, by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
+        found = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Tensor):
+                found[f.name] = value
+            elif isinstance(value, (LensLight, TwoLooks)):
+                found |= value._asdict()
+        return found
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Scene:
         """The scene with ``change`` applied to every tensor, those of ``extra`` left out."""
-        return replace(self, extra={}, **{name: change(value) for name, value in self.tensors().items()})
+        changed = {name: change(value) for name, value in self.tensors().items()}
+        groups = {name: None if kind is None else type(kind)(*(changed.pop(key) for key in kind._fields))
+                  for name, kind in (("lens_light", self.lens_light), ("looks", self.looks))}
+        return replace(self, extra={}, **groups, **changed)
 
 
 @dataclass(frozen=True)
@@ -96,11 +137,44 @@ class Detector:
 
 
 @dataclass(frozen=True)
+class PairCameras:
+    """The frames of a coarse and a fine camera on one sky. Hashable: one compiled function for each."""
+
+    hr_n_pix: int
+    hr_pixel_scale_arcsec: float
+    scale: int
+    """Fine pixels along a side of a coarse one."""
+    widest_sigma_arcsec: float
+    """Largest sigma of the coarse camera's point-spread function: the sky reaches that much beyond the frame."""
+    supersampling: int = 1
+    """Points of the sky along a side of a fine pixel."""
+    lr_min_counts: float = 0.0
+    """Smallest expected count in any coarse pixel; at 10 and above the noise is cheaper to draw."""
+    hr_min_counts: float = 0.0
+
+    @property
+    def lr_n_pix(self) -> int:
+        """Coarse pixels along a side of the frame."""
+        return self.hr_n_pix // self.scale
+
+    @property
+    def lr_pixel_scale_arcsec(self) -> float:
+        """Side of a coarse pixel."""
+        return self.hr_pixel_scale_arcsec * self.scale
+
+    def grid(self, spherical: bool = False) -> Optics:
+        """Where the sky of a pair is made: fine enough for the one camera, wide enough for the other."""
+        return Optics(self.hr_n_pix, self.hr_pixel_scale_arcsec, self.widest_sigma_arcsec, REACH_SIGMA,
+                      self.supersampling, spherical)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One way of making labelled images: facts, optics, detector and how to draw a scene."""
 
     classes: tuple[str, ...]
     optics: Optics
+    """The camera; of a pair, the grid on which its sky is made."""
     detector: Detector
     draw: Callable[[Draws, Tensor, float], Scene]
     """``draw(draws, labels (n,), mass_fraction_scale) -> Scene``."""
@@ -108,6 +182,8 @@ class Recipe:
     differences: tuple[str, ...]
     bands: tuple[str, ...] = ("gray",)
     unit: str = "counts, scaled to [0, 1] by the image's own minimum and maximum"
+    pair: PairCameras | None = None
+    """For recipes that make pairs of a coarse and a fine image."""
 
 
 class Draws:

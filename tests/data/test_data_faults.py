@@ -180,8 +180,9 @@ class FullDisk:
 def test_a_disk_that_fills_up_is_one_message(tmp_path):
     with pytest.raises(UserError, match="No space for the data set 'x'"), writer_at(tmp_path / "x") as writer:  # noqa: PT012
         batch(writer)
-        writer._images.close()
-        writer._images = FullDisk()
+        file = writer._pixels["images"]
+        file._file.close()
+        file._file = FullDisk()
         batch(writer)
     assert os.listdir(tmp_path) == []
 
