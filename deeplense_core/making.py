@@ -6,28 +6,17 @@ The folder goes when the data set is there; where the process died without one, 
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deeplense_core import background
 from deeplense_core.data_writer import list_unfinished
 from deeplense_core.errors import UserError
-from deeplense_core.machine import identity, is_alive
-from deeplense_core.storage import atomic_write
-from deeplense_core.workspace import ROOT, datasets_dir, home, safe_name
-
-CANCEL_WAIT_S = 5.0
+from deeplense_core.workspace import datasets_dir, home, safe_name
 
 
 @dataclass(frozen=True)
@@ -92,21 +81,13 @@ def list_makings() -> list[Making]:
 def cancel(making_id: str) -> None:
     """Ends a making with all its processes and removes what it wrote; forgets one that failed."""
     folder = _makings_dir() / safe_name(making_id)
-    job = _read(folder)
-    if job and is_alive(job["worker"]):
-        _signal(job["worker"]["pid"], signal.SIGTERM)
-        _wait_until(lambda: not is_alive(job["worker"]))
-        _signal(job["worker"]["pid"], signal.SIGKILL)
+    job = background.find(folder)
+    if job:
+        background.stop(job)
     shutil.rmtree(folder, ignore_errors=True)
     if job:
         # Removes what a killed writer left, once the last of its threads has let go of it.
-        _wait_until(lambda: all(facts["name"] != job["name"] for facts in list_unfinished()))
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + CANCEL_WAIT_S
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
+        background.wait_until(lambda: all(facts["name"] != job.facts["name"] for facts in list_unfinished()))
 
 
 def _start(verb: str, source: str, name: str, options: Sequence[str], total: int | None) -> str:
@@ -114,60 +95,26 @@ def _start(verb: str, source: str, name: str, options: Sequence[str], total: int
     if out.exists() or any(making.name == out.name for making in list_makings()):
         raise UserError(f"A data set named {out.name!r} exists already. Choose another name.")
     folder = _makings_dir() / uuid.uuid4().hex[:12]
-    folder.mkdir()
-    command = [sys.executable, "-m", "deeplense_core", verb, source, "--out", str(out), *options]
-    environment = {**os.environ, "DEEPLENSE_HOME": str(home())}
-    with open(folder / "log.txt", "wb") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
-    job = {"name": out.name, "source": source, "total": total, "started": time.time(),
-           "command": command, "worker": identity(process.pid)}  # fmt: skip
-    atomic_write(folder / "job.json", json.dumps(job).encode(), durable=False)
-    # Somebody has to take note of its end, or it stays in the process table for as long as this lives.
-    threading.Thread(target=process.wait, daemon=True, name=f"reap {out.name}").start()
+    command = [*background.DEEPLENSE, verb, source, "--out", str(out), *options]
+    background.launch(folder, command, {"name": out.name, "source": source, "total": total})
     return folder.name
 
 
-def _look(folder: Path, writers: dict[str, dict[str, Any]]) -> Making | None:
+def _look(folder: Path, writers: Mapping[str, Mapping[str, Any]]) -> Making | None:
     """State of one making; None, and the folder removed, once its data set is there."""
-    job = _read(folder)
+    job = background.find(folder)
     if job is None:
         return None
-    alive = is_alive(job["worker"])
-    if not alive and (datasets_dir() / job["name"] / "manifest.json").exists():
+    name, running = job.facts["name"], job.running
+    if not running and (datasets_dir() / name / "manifest.json").exists():
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    progress = writers.get(job["name"], {})
+    progress = writers.get(name, {})
     return Making(
-        id=folder.name, name=job["name"], source=job["source"], state="running" if alive else "failed",
-        done=progress.get("done", 0), total=progress.get("total") or job["total"], started=job["started"],
-        error="" if alive else _last_words(folder),
+        id=folder.name, name=name, source=job.facts["source"], state="running" if running else "failed",
+        done=progress.get("done", 0), total=progress.get("total") or job.facts["total"], started=job.started,
+        error="" if running else job.last_words(),
     )  # fmt: skip
-
-
-def _read(folder: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads((folder / "job.json").read_text())
-    except (OSError, ValueError):  # just begun, or being removed
-        return None
-
-
-def _last_words(folder: Path) -> str:
-    try:
-        lines = (folder / "log.txt").read_text(errors="replace").strip().splitlines()
-    except OSError:
-        lines = []
-    if not lines:
-        return "The process ended without a word: it was killed, or memory ran out."
-    return lines[-1].strip().removeprefix("Error: ")
-
-
-def _signal(pid: int, number: int) -> None:
-    """Sends a signal to every process of the making's session."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
 
 
 def _makings_dir() -> Path:

@@ -1,23 +1,17 @@
-"""Evaluations in the background: one process for each network, which outlives the page that began it."""
+"""Evaluations in the background, one at a time for each network."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import threading
-import time
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from deeplense_core import background
 from deeplense_core.errors import UserError
-from deeplense_core.machine import identity, is_alive
-from deeplense_core.storage import atomic_write
-from deeplense_core.workspace import ROOT, home, results_dir
+from deeplense_core.workspace import results_dir
 
-COMMAND = [sys.executable, "-m", "deeplense_core", "evaluate"]
+COMMAND = [*background.DEEPLENSE, "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -47,61 +41,36 @@ def start(name: str, data: str, split: str = "test") -> None:
     now = scoring(name)
     if now and now.running:
         raise UserError(f"{name} is being evaluated on {now.data!r} already. Wait until that is done.")
-    results_dir(name).mkdir(parents=True, exist_ok=True)
     command = [*COMMAND, name, "--data", data, "--split", split, "--json"]
-    with open(_log_file(name), "wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "DEEPLENSE_HOME": str(home())},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            start_new_session=True,
-        )
-    job = {"data": data, "split": split, "started": time.time(), "worker": identity(process.pid)}
-    atomic_write(_job_file(name), json.dumps(job).encode(), durable=False)
-    # Somebody has to take note of its end, or it stays in the process table for as long as this lives.
-    threading.Thread(target=process.wait, daemon=True, name=f"reap evaluation of {name}").start()
+    background.launch(_folder(name), command, {"data": data, "split": split})
 
 
 def scoring(name: str) -> Scoring | None:
     """The evaluation of this network that is under way or failed; None once its report is there."""
-    try:
-        job = json.loads(_job_file(name).read_bytes())
-    except (OSError, ValueError):
+    job = background.find(_folder(name))
+    if job is None:
         return None
-    running = is_alive(job["worker"])
+    running = job.running
     if not running and _has_report(name, job):
         forget(name)
         return None
-    return Scoring(job["data"], job["split"], running, job["started"], "" if running else _last_words(name))
+    return Scoring(job.facts["data"], job.facts["split"], running, job.started, "" if running else job.last_words())
 
 
 def forget(name: str) -> None:
     """Takes a failed evaluation off the list."""
-    _job_file(name).unlink(missing_ok=True)
+    shutil.rmtree(_folder(name), ignore_errors=True)
 
 
-def _has_report(name: str, job: dict[str, Any]) -> bool:
+def _has_report(name: str, job: background.Job) -> bool:
+    wanted = job.facts["data"], job.facts["split"]
     for path in (results_dir(name) / "evaluations").glob("*/report.json"):
-        if path.stat().st_mtime >= job["started"]:
+        if path.stat().st_mtime >= job.started:
             report = json.loads(path.read_bytes())
-            if (report["data"], report["split"]) == (job["data"], job["split"]):
+            if (report["data"], report["split"]) == wanted:
                 return True
     return False
 
 
-def _last_words(name: str) -> str:
-    lines = _log_file(name).read_text(errors="replace").strip().splitlines()
-    return (
-        lines[-1].strip() if lines else "The process ended without a word: it was killed, or memory ran out."
-    )
-
-
-def _job_file(name: str) -> Path:
-    return results_dir(name) / "scoring.json"
-
-
-def _log_file(name: str) -> Path:
-    return results_dir(name) / "scoring.txt"
+def _folder(name: str) -> Path:
+    return results_dir(name) / "scoring"

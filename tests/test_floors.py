@@ -12,7 +12,7 @@ FLOORS = (
     "errors registry spec workspace classes storage records machine checkpoints status progress",
     "runs background cards images image_checks image_formats display fits_image fits_sky "
     "metrics plots predictions compare report notes catalog",
-    "decode decode_child decode_seal decode_wire uploads "
+    "decode decode_child decode_seal decode_wire uploads bulk bulk_journal "
     "jobs slots command scoring making data data_writer safe_pickle image_folders audit ingest",
     "sim models observe register_pair augment preprocess familiarity precision forward sources lookup trained",
     "tasks",

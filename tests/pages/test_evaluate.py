@@ -173,9 +173,12 @@ def test_background_evaluation_arrives(open_page, trained, tmp_path, monkeypatch
 def test_a_failed_background_evaluation_says_why(open_page, trained):  # noqa: F811
     from deeplense_core.machine import identity
 
-    job = {"data": "gone", "split": "test", "started": 0.0, "worker": {**identity(), "start_time": 1.0}}
-    (trained.path / "scoring.json").write_text(json.dumps({**job, "started": 1e12}))
-    (trained.path / "scoring.txt").write_text("noise\nThere is no data set at 'gone'. Make one.\n")
+    folder = trained.path / "scoring"
+    folder.mkdir()
+    gone = {**identity(), "start_time": 1.0}
+    job = {"facts": {"data": "gone", "split": "test"}, "worker": gone, "started": 1e12}
+    (folder / "job.json").write_text(json.dumps(job))
+    (folder / "log.txt").write_text("noise\nThere is no data set at 'gone'. Make one.\n")
     app = open_page("evaluate", run=trained.id)
     assert app.error[0].value == "**There is no data set at 'gone'.**  \nMake one."
     app.button(key="evaluate_dismiss").click().run()
