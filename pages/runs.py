@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from deeplense_core.notes import baseline
 from deeplense_core.plots import metric_label
 from deeplense_core.runs import STATES, RunRow, list_runs, open_run, restore
 from pages.ui.comparison import comparison
@@ -18,6 +19,7 @@ from pages.ui.state import query, set_query
 from pages.ui.theme import page
 
 MARKS = {"queued": "◌", "running": "▶", "done": "●", "failed": "✕", "cancelled": "■", "lost": "?"}
+STAR = "★ "
 COLUMNS = {
     "state": st.column_config.TextColumn("State", width=100),
     "name": st.column_config.TextColumn("Name", width=190),
@@ -45,11 +47,12 @@ def matching(rows: Sequence[RunRow], text: str, states: Sequence[str]) -> list[R
 
 
 def table_of(rows: Sequence[RunRow]) -> pd.DataFrame:
-    """The rows as the table shows them."""
+    """The rows as the table shows them; the baseline has a star."""
+    starred = baseline()
     return pd.DataFrame(
         {
             "state": [f"{MARKS[row.state]} {row.state}" for row in rows],
-            "name": [row.name or row.model for row in rows],
+            "name": [STAR * (row.id == starred) + (row.name or row.model) for row in rows],
             "best": [row.best for row in rows],
             "score": [metric_label(row.best_name) if row.best is not None else "" for row in rows],
             "curve": [row.val_curve for row in rows],
@@ -108,7 +111,7 @@ def delete_button(ids: Sequence[str]) -> None:
         st.rerun()
 
 
-page("Runs", "Tick one run to act on it, two or more to compare them; the first one ticked is the baseline.")
+page("Runs", "Tick one run to act on it, two or more to compare them with the starred one, else with the first.")
 undo_bar()
 every = list_runs()
 if not every:
@@ -130,5 +133,6 @@ elif len(chosen) == 1:
     run_card(chosen[0])
     delete_button(chosen)
 else:
-    comparison(chosen)
+    starred = baseline()
+    comparison(sorted(chosen, key=lambda name: name != starred))
     delete_button(chosen)

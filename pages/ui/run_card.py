@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from deeplense_core.compare import flat_settings
-from deeplense_core.notes import read_note, write_note
+from deeplense_core.notes import baseline, read_note, set_baseline, write_note
 from deeplense_core.runs import open_run
 from pages.ui.messages import guard, plain
 from pages.ui.state import go
@@ -27,6 +27,7 @@ def run_card(run_id: str) -> None:
             "Open evaluation", icon=":material/show_chart:", type="primary", key="card_evaluate"
         ):
             go("evaluate", run=run.id)
+        _star(run.id)
     note_cell, settings_cell = st.columns(2, gap="medium")
     with note_cell:
         note = st.text_area("Note", read_note(run), key=f"note_{run.id}", height=160, max_chars=10_000,
@@ -39,3 +40,16 @@ def run_card(run_id: str) -> None:
         settings = flat_settings(spec)
         table = pd.DataFrame({"setting": list(settings), "value": [str(v) for v in settings.values()]})
         st.dataframe(table, hide_index=True, height=320)
+
+
+def _star(run_id: str) -> None:
+    """Makes the run the baseline of all comparisons, or takes that back."""
+    is_baseline = baseline() == run_id
+    if st.button(
+        "Baseline" if is_baseline else "Make it the baseline",
+        icon=":material/star:" if is_baseline else ":material/star_border:", key="card_star",
+        help="The run that comparisons measure the others against",
+    ):  # fmt: skip
+        with guard():
+            set_baseline(None if is_baseline else run_id)
+        st.rerun()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from trained_run import fake_run, said
 
+from deeplense_core.notes import baseline
 from deeplense_core.runs import list_runs, open_run
 from deeplense_core.workspace import runs_dir
 
@@ -148,3 +149,18 @@ def test_a_thousand_runs_take_under_300_ms(open_page):
         # Time of this process, so that what else the machine does is left out; the harness's own parsing
         # of the page is in it.
         assert statistics.median(times) < 0.3, f"{page}: {times}"
+
+
+def test_the_starred_run_is_the_baseline_until_it_is_gone(open_page):
+    a, b = fake_run("first"), fake_run("second")
+    app = open_page("runs", run=b.id)
+    app.button(key="card_star").click().run()
+    names = app.dataframe[0].value["name"].tolist()
+    assert sorted(names) == ["first", "★ second"]
+    for order in (f"{a.id},{b.id}", f"{b.id},{a.id}"):
+        app = open_page("runs", compare=order)
+        assert app.subheader[0].value == "2 runs, baseline second"
+    b.delete()
+    app = open_page("runs")
+    assert app.dataframe[0].value["name"].tolist() == ["first"]
+    assert baseline() is None
