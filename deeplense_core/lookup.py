@@ -10,7 +10,7 @@ import pandas as pd
 
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
-from deeplense_core.sim import simulate
+from deeplense_core.sim import drawn_truth, simulate
 from deeplense_core.sources import CHUNK, SIM
 
 
@@ -36,10 +36,19 @@ def images_of(data: str, ids: Sequence[str]) -> np.ndarray:
     return np.asarray(dataset.images[rows])
 
 
+def truths_of(data: str, ids: Sequence[str]) -> pd.DataFrame:
+    """The numeric ``truth_*`` columns of these images, without the prefix; empty where there are none."""
+    if data.startswith(SIM):
+        return _drawn(data.removeprefix(SIM), ids)
+    table = open_dataset(Path(data)).catalog.set_index("id")
+    columns = [c for c in table.columns if c.startswith("truth_") and pd.api.types.is_numeric_dtype(table[c])]
+    order = list(ids)
+    return pd.DataFrame({name.removeprefix("truth_"): table[name].reindex(order).to_numpy() for name in columns})
+
+
 def _simulated(recipe: str, ids: Sequence[str]) -> np.ndarray:
     """The same (recipe, seed, stream) gives the same bytes, so an id is enough to see its image again."""
-    parts = [tuple(map(int, name.split("-")[1:])) for name in ids]
-    places = [(seed, stream + number // CHUNK, number % CHUNK) for seed, stream, number in parts]
+    places = _places(ids)
     chunks = {
         (seed, stream): simulate(recipe, CHUNK, seed=seed, stream=stream).images.numpy()
         for seed, stream in {place[:2] for place in places}
@@ -47,11 +56,20 @@ def _simulated(recipe: str, ids: Sequence[str]) -> np.ndarray:
     return np.stack([chunks[seed, stream][row] for seed, stream, row in places])
 
 
-def truths_of(data: str, ids: Sequence[str]) -> pd.DataFrame:
-    """The numeric ``truth_*`` columns of these images, without the prefix; empty where there are none."""
-    if data.startswith(SIM):
-        return pd.DataFrame(index=range(len(ids)))
-    table = open_dataset(Path(data)).catalog.set_index("id")
-    columns = [c for c in table.columns if c.startswith("truth_") and pd.api.types.is_numeric_dtype(table[c])]
-    order = list(ids)
-    return pd.DataFrame({name.removeprefix("truth_"): table[name].reindex(order).to_numpy() for name in columns})
+def _drawn(recipe: str, ids: Sequence[str]) -> pd.DataFrame:
+    """The same draws again, without the images."""
+    places = _places(ids)
+    chunks = {
+        (seed, stream): drawn_truth(recipe, CHUNK, seed=seed, stream=stream)
+        for seed, stream in sorted({place[:2] for place in places})
+    }
+    table = pd.concat({
+        key: pd.DataFrame({name: values.numpy() for name, values in truth.items()}) for key, truth in chunks.items()
+    })
+    return table.loc[places].reset_index(drop=True)
+
+
+def _places(ids: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Seed, stream and row in its chunk, of ids as :func:`deeplense_core.sources.simulated_images` gives them."""
+    parts = [tuple(map(int, name.split("-")[1:])) for name in ids]
+    return [(seed, stream + number // CHUNK, number % CHUNK) for seed, stream, number in parts]

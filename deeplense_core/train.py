@@ -15,7 +15,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,12 +23,12 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from deeplense_core.errors import UserError
-from deeplense_core.models import build_model, model_entry
+from deeplense_core.models import build_model, check_model, model_entry
 from deeplense_core.precision import faster_precision
 from deeplense_core.runs import Run
 from deeplense_core.sources import OnlineConfig, Source, describe, generator, open_source
 from deeplense_core.spec import Knob, RunSpec, config_from, knob, knobs, split_settings
-from deeplense_core.tasks import TASKS, Task
+from deeplense_core.tasks import TASKS, StepOut, Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -70,7 +70,14 @@ def setting_classes(task: str, model: str) -> tuple[type, ...]:
 
 def settings_of(task: str, model: str) -> dict[str, Knob]:
     """Every setting that ``train`` takes for this task and model, by name: for forms, flags and docs."""
-    return {name: k for config in setting_classes(task, model) for name, k in knobs(config).items()}
+    own = default_settings(task, model)
+    return {name: replace(k, default=own.get(name, k.default))
+            for config in setting_classes(task, model) for name, k in knobs(config).items()}
+
+
+def default_settings(task: str, model: str) -> dict[str, Any]:
+    """Defaults of this task and this model that are not those of the settings' classes."""
+    return {**TASKS[task].about.get("defaults", {}), **model_entry(model).about.get("defaults", {})}
 
 
 def plan(
@@ -85,10 +92,13 @@ def plan(
     entry = TASKS[task]
     if task not in model_entry(model).about["tasks"]:
         raise UserError(f"Model {model!r} is not made for task {task!r}.")
+    if not model_entry(model).about.get("learns", True):
+        raise UserError(f"{model!r} has nothing to learn: use it as it is, with evaluate and predict.")
+    check_model(model)
     if not 0 <= seed < 2**31:
         raise UserError(f"seed = {seed} must be between 0 and 2147483647.")
     classes = setting_classes(task, model)
-    resolved = split_settings(settings, *classes)
+    resolved = split_settings({**default_settings(task, model), **settings}, *classes)
     model_settings = resolved.pop(0) if model_entry(model).config else {}
     train_settings = {key: value for part in resolved for key, value in part.items()}
     chosen = choose_device(device)
@@ -167,9 +177,9 @@ def _train(run: Run, report: Report, halve: bool) -> str:
     state, pace = job.state, Pace(run, job, report)
     while state.epoch < job.cfg.epochs:
         while state.step < job.steps:
-            loss = train_step(job)
+            out = train_step(job)
             state.step += 1
-            pace.tick(loss)
+            pace.tick(out)
             if run.should_stop():
                 _save(run, job)
                 return "cancelled"
@@ -208,6 +218,7 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
         long_enough and cfg.epochs * steps * cfg.batch_size >= COMPILE_PAYS_FROM
     )
     task: Task = TASKS[spec.task].build(spec.train_settings, source.info)
+    task.look(source)
     torch.manual_seed(spec.seed)
     net = build_model(spec.model, spec.model_settings, **task.model_args())
     net = net.to(memory_format=torch.channels_last).to(fabric.device)  # pyright: ignore[reportCallIssue]
@@ -230,8 +241,8 @@ def _groups(net: nn.Module, weight_decay: float) -> list[dict]:
     return [{"params": wide, "weight_decay": weight_decay}, {"params": narrow, "weight_decay": 0.0}]
 
 
-def train_step(job: Setup) -> float | torch.Tensor:
-    """One batch forward, back, and into the weights and their average. Returns the loss, detached."""
+def train_step(job: Setup) -> StepOut:
+    """One batch forward, back, and into the weights and their average. Returns the outcome, detached."""
     epoch, step = job.state.epoch, job.state.step
     done = epoch * job.steps + step
     for group in job.optimizer.param_groups:
@@ -248,7 +259,7 @@ def train_step(job: Setup) -> float | torch.Tensor:
     job.optimizer.step()
     job.optimizer.zero_grad(set_to_none=True)
     average_weights(job.shadow, job.net, min(job.cfg.ema, (1 + done) / (10 + done)))
-    return out.loss.detach()
+    return StepOut(out.loss.detach(), out.logs)
 
 
 def schedule(progress: float, warmup: float) -> float:
@@ -341,32 +352,34 @@ class Pace:
     def __init__(self, run: Run, job: Setup, report: Report):
         self.run, self.job, self.report = run, job, report
         self.said = self.saved = time.monotonic()
-        self.losses: list[float | torch.Tensor] = []
+        self.outs: list[StepOut] = []
 
-    def tick(self, loss: float | torch.Tensor) -> None:
-        self.losses.append(loss)
+    def tick(self, out: StepOut) -> None:
+        self.outs.append(out)
         now = time.monotonic()
         if now - self.said < self.EVERY_S:
             return
         job, state = self.job, self.job.state
-        mean = float(sum(float(v) for v in self.losses) / len(self.losses))
+        mean = sum(float(out.loss) for out in self.outs) / len(self.outs)
+        logs = {name: sum(float(out.logs[name]) for out in self.outs) / len(self.outs) for name in self.outs[0].logs}
         if not math.isfinite(mean):
             raise UserError(f"The loss became {mean} in epoch {state.epoch + 1}: training diverged. "
                             "Lower lr, or check the data for extreme values.")
-        rate = len(self.losses) * job.cfg.batch_size / (now - self.said)
+        rate = len(self.outs) * job.cfg.batch_size / (now - self.said)
         done = state.epoch * job.steps + state.step
         left = (job.total - done) * job.cfg.batch_size / rate
         lr = job.optimizer.param_groups[0]["lr"]
-        self.run.log("train", done, loss=mean, lr=lr, images_per_s=rate, eta_s=left, epoch=state.epoch + 1)
+        self.run.log("train", done, loss=mean, lr=lr, images_per_s=rate, eta_s=left, epoch=state.epoch + 1,
+                     **logs)
         self.run.set_status(progress=done / job.total,
                             note=f"epoch {state.epoch + 1} of {job.cfg.epochs}, {rate:.0f} images/s")
         self.report({"progress": done / job.total, "loss": mean, "images_per_s": rate, "eta_s": left,
                      "epoch": state.epoch + 1, "epochs": job.cfg.epochs})
-        self.said, self.losses = now, []
+        self.said, self.outs = now, []
 
     def restart(self) -> None:
         """Validation takes time that is not training's: the next rate starts from here."""
-        self.said, self.losses = time.monotonic(), []
+        self.said, self.outs = time.monotonic(), []
 
     def checkpoint_due(self) -> bool:
         now = time.monotonic()

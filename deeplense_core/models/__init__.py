@@ -15,42 +15,56 @@ from typing import Any
 from torch import nn
 
 from deeplense_core.errors import UserError
+from deeplense_core.models.cascade import FAMILY, cascade_entry
 from deeplense_core.models.names import MODELS
+from deeplense_core.models.timm_models import check_backbone
 from deeplense_core.registry import Entry
 from deeplense_core.spec import make_config
 
-__all__ = ["MODELS", "build_model", "model_entry", "model_names"]
+__all__ = ["MODELS", "build_model", "check_model", "model_entry", "model_names"]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 
 def model_entry(name: str) -> Entry:
-    """The registry entry behind a model's name; ``timm:<name>`` is served by the entry ``timm``."""
+    """The registry entry behind a model's name; ``timm:<name>`` is served by the entry ``timm``, and a cascade's is
+    made of its members'."""
+    family, colon, members = name.partition(":")
+    if colon and family == FAMILY:
+        return cascade_entry(members)
     return MODELS["timm"] if name.startswith("timm:") else MODELS[name]
 
 
+def check_model(name: str) -> None:
+    """Raises a UserError for a name that :func:`build_model` would refuse."""
+    if model_entry(name) is MODELS["timm"]:
+        if not name.removeprefix("timm:") or ":" not in name:
+            raise UserError("Name the timm backbone, for example timm:convnext_tiny.")
+        check_backbone(name.removeprefix("timm:"))
+
+
 def model_names(task: str) -> list[str]:
-    """Models that can serve ``task``, in the order they were registered."""
-    return [name for name, entry in MODELS.items() if task in entry.about["tasks"] and name != "timm"]
+    """Networks that can learn ``task``, in the order they were registered."""
+    return [name for name, entry in MODELS.items()
+            if task in entry.about["tasks"] and entry.about.get("learns", True) and name not in ("timm", FAMILY)]
 
 
-def build_model(name: str, settings: Mapping[str, Any], **shape: int) -> nn.Module:
+def build_model(name: str, settings: Mapping[str, Any], **shape: Any) -> nn.Module:
     """A fresh network.
 
     Args:
         name: A registered name, or ``timm:<name>``.
         settings: Settings of that model, text or typed.
-        **shape: What the task needs: ``in_channels`` and ``out_features`` for a classifier.
+        **shape: What the task needs: ``in_channels`` and ``out_features`` for a classifier, ``in_channels``,
+            ``scale`` and ``unit`` for super-resolution.
 
     Raises:
         UserError: on an unknown name or setting.
     """
+    check_model(name)
     entry = model_entry(name)
     cfg = make_config(entry.config, settings) if entry.config else None
     if entry is MODELS["timm"]:
-        backbone = name.removeprefix("timm:")
-        if backbone == name or not backbone:
-            raise UserError("Name the timm backbone, for example timm:convnext_tiny.")
-        return entry.build(cfg, backbone=backbone, **shape)
+        return entry.build(cfg, backbone=name.removeprefix("timm:"), **shape)
     return entry.build(cfg, **shape)

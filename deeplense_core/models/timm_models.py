@@ -30,10 +30,6 @@ def timm_model(
     """
     import timm
 
-    if not timm.is_model(backbone):
-        close = difflib.get_close_matches(backbone, timm.list_models(), n=1)
-        hint = f" Did you mean 'timm:{close[0]}'?" if close else ""
-        raise UserError(f"timm has no model {backbone!r}.{hint}")
     overlay = {"file": weights_file} if weights_file else None
 
     def build(pretrained: bool) -> nn.Module:
@@ -43,3 +39,13 @@ def timm_model(
         )
 
     return with_pretrained(cfg.pretrained, build, f"timm weights of {backbone}")
+
+
+def check_backbone(backbone: str) -> None:
+    """Raises a UserError that names the nearest backbone when timm has none of this name."""
+    import timm
+
+    if not timm.is_model(backbone):
+        close = difflib.get_close_matches(backbone, timm.list_models(), n=1)
+        hint = f" Did you mean 'timm:{close[0]}'?" if close else ""
+        raise UserError(f"timm has no model {backbone!r}.{hint}")

@@ -103,10 +103,7 @@ def simulate(
     if count < 1:
         raise UserError(f"count = {count} images cannot be simulated: ask for at least 1.")
     draws = Draws(_seed(name, seed, stream), count, share=len(made.classes) if matched else 1)
-    keys = draws.keys()
-    drawn = draws.labels(len(made.classes))
-    labels = drawn if labels is None else _check_labels(labels, count, made.classes)
-    scene = made.draw(draws, labels, mass_fraction_scale)
+    scene, keys, labels = _draw(made, draws, labels, mass_fraction_scale)
     images, *others = render_scenes(made, scene, keys, torch.device(device), compiled, noise)
     truth, targets = _truth(scene), None
     if made.pair is None:
@@ -114,6 +111,22 @@ def simulate(
     else:
         targets = others[0][:, None]
     return Batch(images[:, None], labels.to(device), {k: v.to(device) for k, v in truth.items()}, targets)
+
+
+@torch.no_grad()
+def drawn_truth(name: str, count: int, *, seed: int = 0, stream: int = 0) -> dict[str, Tensor]:
+    """What :func:`simulate` draws to make these images, (n,) each, without making them."""
+    made = recipe(name)
+    scene, _, _ = _draw(made, Draws(_seed(name, seed, stream), count), None, 1.0)
+    return _truth(scene)
+
+
+def _draw(made: Recipe, draws: Draws, labels: Tensor | None, mass_scale: float) -> tuple[Scene, Tensor, Tensor]:
+    """Scenes, keys of their noise, and their labels."""
+    keys = draws.keys()
+    drawn = draws.labels(len(made.classes))
+    labels = drawn if labels is None else _check_labels(labels, draws.count, made.classes)
+    return made.draw(draws, labels, mass_scale), keys, labels
 
 
 def _seed(name: str, seed: int, stream: int) -> int:

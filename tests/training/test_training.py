@@ -170,6 +170,8 @@ def test_weight_average():
 @pytest.mark.parametrize(("change", "words"), [
     ({"task": "clasify"}, r"Unknown task 'clasify'. Did you mean 'classify'\?"),
     ({"model": "resnet"}, "Unknown model 'resnet'"),
+    ({"model": "timm:resnet10"}, r"timm has no model 'resnet10'. Did you mean 'timm:resnet10t'\?"),
+    ({"model": "timm:"}, "Name the timm backbone"),
     ({"data": "sim:common"}, r"Unknown recipe 'common'. Did you mean 'common-test'\?"),
     ({"data": "/nowhere/at/all"}, "nowhere"),
     ({"settings": {"epoch": 3}}, r"Unknown setting 'epoch'. Did you mean 'epochs'\?"),
