@@ -104,6 +104,7 @@ def parser() -> argparse.ArgumentParser:
                      help=".csv .ecsv .fits .vot or .json")
     sub.add_argument("--pixel-scale", type=float, metavar="ARCSEC",
                      help="arcsec per pixel of files that do not say it")
+    sub.add_argument("--workers", type=int, metavar="N", help="processes that read files; default: half the cores")
 
     sub = verb("models", _models, "List architectures and trained models.")
     _json(sub)
@@ -287,20 +288,21 @@ def _evaluate(args) -> None:
 
 
 def _predict(args) -> int:
-    from deeplense_core.catalog import check_format, write_catalog
-    from deeplense_core.predict import predict_files
+    from deeplense_core.bulk import predict_files
     from deeplense_core.progress import bar
     from deeplense_core.trained import load_model
 
-    check_format(args.out)
-    with bar("predicting") as update:
-        rows, failed = predict_files(load_model(args.run), args.paths, args.pixel_scale, progress=update)
-    for path, why in failed:
-        print(f"Skipped {path}: {why}", file=sys.stderr)
-    if not rows:
-        raise UserError(f"None of the {len(failed)} file(s) could be read, so {str(args.out)!r} was not written.")
-    write_catalog(rows, args.out)
-    print(f"{len(rows)} images in {args.out}, {len(failed)} skipped")
+    try:
+        with bar("predicting") as update:
+            made = predict_files(load_model(args.run), args.paths, args.out, args.pixel_scale, args.workers, update)
+    except KeyboardInterrupt:
+        print("The same command goes on from here.", file=sys.stderr)
+        raise
+    if made.taken_up:
+        print(f"{made.taken_up} files were done by the run that was interrupted", file=sys.stderr)
+    if made.failed_file:
+        print(f"Skipped {made.failed} files: {made.failed_file} says why", file=sys.stderr)
+    print(f"{made.done} images in {args.out}, {made.failed} skipped")
     return 0
 
 

@@ -8,6 +8,7 @@ both are checked. Its death is one clear error for the file at hand.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import math
 import os
 import signal
@@ -15,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,11 +54,25 @@ def decode(path: Path, name: str, **options: Any) -> LensImage:
         return decoder.read(path, name, **options)
 
 
-def unpack(path: Path, name: str, into: Path) -> list[tuple[str, Path | BadImageError]] | None:
-    """Writes the members of a ZIP file as ``into/0``, ``into/1`` ...; their own names are only text.
+@dataclass(frozen=True)
+class Member:
+    """One file that was in a ZIP file."""
+
+    name: str
+    """As the ZIP file calls it: text, never a path."""
+    path: Path
+    """Where it is now."""
+    sha256: str
+    size: int
+    refused: BadImageError | None = None
+    """Why it could not be unpacked; then there is no file at ``path``."""
+
+
+def unpack(path: Path, name: str, into: Path) -> list[Member] | None:
+    """Writes the members of a ZIP file as ``into/0``, ``into/1`` ...
 
     Returns:
-        ``(name, file or why it could not be unpacked)`` of each member; None where the file is an NPZ.
+        One entry a member; None where the file is an NPZ.
 
     Raises:
         BadImageError: too many, too large, or damaged as a whole.
@@ -106,7 +122,7 @@ class Decoder:
             self.close()
             raise _crashed(name) from err
 
-    def unpack(self, path: Path, name: str, into: Path) -> list[tuple[str, Path | BadImageError]] | None:
+    def unpack(self, path: Path, name: str, into: Path) -> list[Member] | None:
         """As :func:`unpack`."""
         connection = self._ask({"what": "unpack", "path": os.fspath(path), "name": name})
         try:
@@ -163,36 +179,38 @@ def _image(pixels: np.ndarray, report: dict[str, Any]) -> LensImage:
     return LensImage(pixels, None if scale is None else float(scale), tuple(map(str, report["bands"])), meta)
 
 
-def _members(
-    decoder: Decoder, connection: socket.socket, name: str, into: Path
-) -> list[tuple[str, Path | BadImageError]] | None:
-    found: list[tuple[str, Path | BadImageError]] = []
+def _members(decoder: Decoder, connection: socket.socket, name: str, into: Path) -> list[Member] | None:
+    found: list[Member] = []
     while "end" not in (header := decoder._answer(connection, name)):
         if "npz" in header:
             return None
-        path = into / str(len(found))
-        found.append((str(header["member"]), _member(decoder, connection, name, path)))
+        found.append(_member(decoder, connection, name, str(header["member"]), into / str(len(found))))
     return found
 
 
-def _member(decoder: Decoder, connection: socket.socket, name: str, path: Path) -> Path | BadImageError:
-    buffer = bytearray(2**20)
-    with open(path, "wb") as file:
+def _member(decoder: Decoder, connection: socket.socket, name: str, member: str, path: Path) -> Member:
+    buffer, digest, size = bytearray(2**20), hashlib.sha256(), 0
+    with open(path, "xb") as file:
         while "piece" in (header := decoder._answer(connection, name)):
-            if header["bytes"] > len(buffer):
+            piece = receive_into(connection, memoryview(buffer)[: header["bytes"]])
+            if len(piece) != header["bytes"]:
                 raise BrokenTalkError("a piece that is too long")
-            file.write(receive_into(connection, memoryview(buffer)[: header["bytes"]]))
+            file.write(piece)
+            digest.update(piece)
+            size += len(piece)
+    refused = None
     if "spoilt" in header:
         path.unlink()
         reason, message = map(str, header["spoilt"])
-        return BadImageError(reason, message)
-    return path
+        refused = BadImageError(reason, message)
+    return Member(member, path, digest.hexdigest(), size, refused)
 
 
 class _Forker:
     """The process that only forks, shared by all threads of this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "deeplense_core.decode_child") -> None:
+        self._module = module
         self.lock = threading.Lock()
         self._control: socket.socket | None = None
         self._process: subprocess.Popen | None = None
@@ -221,7 +239,7 @@ class _Forker:
             one_thread = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "deeplense_core.decode_child", str(theirs.fileno())],
+                    [sys.executable, "-m", self._module, str(theirs.fileno())],
                     cwd=ROOT, env={**kept, **one_thread}, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
                     start_new_session=True,
                 )  # fmt: skip

