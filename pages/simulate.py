@@ -4,15 +4,13 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from deeplense_core.plots.sky import sky_svg
 from deeplense_core.spec import knobs
 from pages.ui.lens import KEY, PRESETS, curves, fits_bytes, frozen, render
 from pages.ui.messages import guard
 from pages.ui.sliders import apply, link, slider_form
 from pages.ui.state import go
 from pages.ui.theme import page
-
-SMALL = 240  # side of the small pictures: they take a third of the row
+from pages.ui.viewer import Panel, viewer
 
 
 def take_preset(known) -> None:
@@ -28,18 +26,16 @@ def controls(known) -> dict:
         return slider_form(known, KEY, opened=("Lens", "Substructure", "Source"))
 
 
-def panels(view, overlay: bool) -> None:
-    """The image, large, and beside it what made it: the convergence and the source."""
-    large, small = st.columns([2, 1], gap="small")
-    critical, caustics = curves(view) if overlay else ([], [])
+def pictures(view) -> None:
+    """The image and what made it, the convergence and the source, at one scale."""
+    critical, caustics = curves(view)
     scale = view.pixel_scale_arcsec
-    image = sky_svg(view.image, scale, "Image", unit=view.unit, percentile=99.8, curves=critical)
-    kappa = sky_svg(view.kappa, scale, "Convergence", kind="log", colormap="viridis", curves=critical, side=SMALL)
-    source = sky_svg(view.source, view.source_scale_arcsec, "Source", unit=view.unit, percentile=100,
-                     curves=caustics, side=SMALL)  # fmt: skip
-    large.image(image, width="stretch", alt="The simulated lens")
-    small.image(kappa, width="stretch", alt="Convergence of the lens, in a logarithmic stretch")
-    small.image(source, width="stretch", alt="The source as it would be seen without the lens")
+    panels = [
+        Panel(view.image, "Image", scale, unit=view.unit, curves=critical),
+        Panel(view.kappa, "Convergence", scale, curves=critical, stretch="log", colormap="viridis"),
+        Panel(view.source, "Source", view.source_scale_arcsec, unit=view.unit, curves=caustics),
+    ]
+    viewer(panels, key="lens_viewer", height=480, lead=True)
 
 
 def actions(values: dict, known) -> None:
@@ -66,15 +62,9 @@ def main() -> None:
     with guard():
         values = controls(known)
         view = render(frozen(values))
-    pictures = st.container()
+    pictures(view)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         actions(values, known)
-        overlay = st.toggle(
-            "Critical curves and caustics", key="lens_overlay", persist_state="session",
-            help="Dashed: where magnification is infinite. Dotted: the same in the source plane.",
-        )  # fmt: skip
-    with pictures:
-        panels(view, overlay)
 
 
 main()

@@ -9,7 +9,7 @@ class Viewer {
     this.root = el("section", { class: "viewer", "aria-label": "Image viewer" });
     this.bars = el("div", { class: "bars" });
     this.plate = el("div", { class: "plate" });
-    this.root.append(this.bars, this.plate);
+    this.root.append(el("div", { class: "inner" }, this.bars, this.plate));
     parent.append(this.root);
     this.watch = new ResizeObserver(() => this.layout());
     this.watch.observe(this.root);
@@ -72,7 +72,7 @@ class Viewer {
 
   rebuild() {
     const focused = this.root.getRootNode().activeElement?.getAttribute("name");
-    this.bars.replaceChildren(...[viewRow(this), colourRow(this), this.help && keyList()].filter(Boolean));
+    this.bars.replaceChildren(...[...controlRows(this), this.help && keyList()].filter(Boolean));
     const panes = { side: this.panels.length, slider: 1, blink: 1, difference: 1 }[this.mode];
     if (this.panes?.length !== panes || this.shape !== this.mode) {
       this.shape = this.mode;
@@ -144,16 +144,43 @@ class Viewer {
   layout() {
     const width = this.root.clientWidth;
     if (!width || !this.panes) return;
+    const lead = this.header.lead && this.panes.length > 1;
+    if (lead) this.layoutLead(width - 2 * GAP, width - 2 * GAP >= 2.6 * NARROWEST);
+    else this.layoutRow(width - 2 * GAP);
+    this.plate.classList.toggle("lead", lead);
+    this.redraw();
+  }
+
+  // The size of a pane in a space: as wide as there is room for, its picture filling it.
+  fitted(room, height) {
+    const field = fieldOf(this.panels);
+    const [across, down] = [MARGIN.left + MARGIN.right, MARGIN.top + MARGIN.bottom];
+    const wide = Math.max(Math.min(room, ((height - down) * field[0]) / field[1] + across), Math.min(room, NARROWEST));
+    return [Math.floor(wide), Math.floor(Math.min(height, ((wide - across) * field[1]) / field[0] + down))];
+  }
+
+  layoutRow(width) {
     const count = this.panes.length;
     const most = Math.max(1, Math.min(count, Math.floor((width + GAP) / (NARROWEST + GAP))));
     const columns = Math.ceil(count / Math.ceil(count / most));
-    const field = fieldOf(this.panels);
-    const [across, down] = [MARGIN.left + MARGIN.right, MARGIN.top + MARGIN.bottom];
-    const room = (width - 2 * GAP - (columns - 1) * GAP) / columns;
-    const wide = Math.max(Math.min(room, ((this.header.height - down) * field[0]) / field[1] + across), Math.min(room, NARROWEST));
-    const high = Math.min(this.header.height, ((wide - across) * field[1]) / field[0] + down);
-    for (const pane of this.panes) pane.resize(Math.floor(wide), Math.floor(high));
-    this.redraw();
+    const size = this.fitted((width - (columns - 1) * GAP) / columns, this.header.height);
+    this.plate.style.gridTemplateColumns = `repeat(${columns}, ${size[0]}px)`;
+    for (const pane of this.panes) pane.resize(...size);
+  }
+
+  // The first panel large; the others in a column beside it or, where that is too narrow, in a row below.
+  layoutLead(width, beside) {
+    const [first, ...others] = this.panes;
+    const rows = beside ? others.length : 1;
+    const columns = beside ? 1 : others.length;
+    const words = 78; // of title, limits and readout, for each pane but one
+    const high = beside ? (this.header.height - words * (rows - 1)) / rows : this.header.height;
+    const small = this.fitted(beside ? width / 3 : (width - GAP * (columns - 1)) / columns, high);
+    const large = this.fitted(beside ? width - small[0] - GAP : width, this.header.height);
+    this.plate.style.gridTemplateColumns = beside ? `${large[0]}px ${small[0]}px` : `repeat(${columns}, ${small[0]}px)`;
+    first.node.style.gridArea = beside ? `1 / 1 / span ${3 * rows} / auto` : `1 / 1 / span 3 / -1`;
+    first.resize(...large);
+    for (const pane of others) pane.resize(...small);
   }
 
   redraw() {

@@ -43,8 +43,8 @@ function names(panels) {
   return Object.fromEntries(panels.map((p) => [p.index, p.title]));
 }
 
-// First row: how the panels are put together, what lies over them, zoom.
-function viewRow(viewer) {
+// How the panels are put together and what lies over them.
+function viewControls(viewer) {
   const { state, panels } = viewer;
   const set = (changes) => () => viewer.change(changes);
   const parts = [];
@@ -68,14 +68,24 @@ function viewRow(viewer) {
   if (panels.some((p) => p.curves.length)) {
     parts.push(toggle("curves", "Curves", state.curves, () => viewer.change({ curves: !state.curves }), "Critical curves and caustics"));
   }
-  parts.push(
+  return parts;
+}
+
+function zoomControls(viewer) {
+  return [
     el("div", { class: "joined zoom", role: "group", "aria-label": "Zoom" },
       button("out", "−", () => viewer.zoomBy(1 / 1.5), "Zoom out"),
       button("fit", "Fit", () => viewer.reset(), "Show all"),
       button("in", "+", () => viewer.zoomBy(1.5), "Zoom in")),
     toggle("keys", "?", viewer.help, () => viewer.toggleHelp(), "Keys"),
-  );
-  return el("div", { class: "row", role: "toolbar", "aria-label": "View" }, ...parts);
+  ];
+}
+
+// One row where one panel is shown by itself, else two.
+function controlRows(viewer) {
+  const row = (label, ...parts) => el("div", { class: "row", role: "toolbar", "aria-label": label }, ...parts);
+  const [view, colours, zoom] = [viewControls(viewer), colourControls(viewer), zoomControls(viewer)];
+  return view.length ? [row("View", ...view, ...zoom), row("Colours", ...colours)] : [row("Colours and view", ...colours, ...zoom)];
 }
 
 function blinkControls(viewer) {
@@ -88,7 +98,7 @@ function blinkControls(viewer) {
   ];
 }
 
-// The panels whose settings the second row changes: one a group.
+// The panels whose settings the controls change: one a group.
 function targets(viewer) {
   const seen = new Map();
   for (const panel of viewer.drawn()) if (!seen.has(panel.group)) seen.set(panel.group, panel);
@@ -100,8 +110,8 @@ function targetName(viewer, panel) {
   return members.length > 1 ? members.map((p) => p.title).join(", ") : panel.title;
 }
 
-// Second row: how values become colours.
-function colourRow(viewer) {
+// How values become colours.
+function colourControls(viewer) {
   const { state } = viewer;
   const all = targets(viewer);
   const chosen = all.filter((p) => p.group === state.target);
@@ -123,30 +133,31 @@ function colourRow(viewer) {
   }
   if (!rgb) parts.push(choice("colormap", "Colours", Object.fromEntries(COLOUR_MAPS.map((n) => [n, n])), common("colormap"), (colormap) => set({ colormap })));
   parts.push(toggle("invert", "Invert", common("invert") === true, () => set({ invert: common("invert") !== true })));
-  parts.push(...bandControls(aimed, each, common, set));
-  return el("div", { class: "row", role: "toolbar", "aria-label": "Colours" }, ...parts);
+  parts.push(...bandControls(viewer, aimed, common, set));
+  return parts;
 }
 
 // Limits by hand begin where the limits are.
 function byHand(viewer, panel, limits) {
   if (limits !== "hand") return { limits };
   const now = groupLimits(viewer.state, viewer.panels, panel);
-  const [low, high] = "low" in now ? [now.low, now.high] : [Math.min(...now.minimum), Math.min(...now.minimum) + now.white];
+  const [low, high] = "low" in now ? [now.low, now.high] : [Math.min(...now.black), Math.max(...now.white)];
   return { limits, low: Number(low.toPrecision(4)), high: Number(high.toPrecision(4)) };
 }
 
-function bandControls(aimed, each, common, set) {
+function bandControls(viewer, aimed, common, set) {
   const panel = aimed[0];
+  const { rgb } = settingsOf(viewer.state, panel);
   if (aimed.some((p) => p.c < 2 || p.c !== panel.c)) return [];
   const bands = Object.fromEntries(panel.bands.map((name, k) => [k, name]));
   const options = { ...bands, mean: "mean", ...(panel.c >= 3 ? { rgb: "RGB (Lupton)" } : {}) };
   const parts = [choice("band", "Band", options, common("band"), (band) => set({ band }))];
-  if (!each.every((s) => s.band === "rgb")) return parts;
+  if (common("band") !== "rgb") return parts;
   ["R", "G", "B"].forEach((letter, k) => {
-    const change = (v) => set({ rgb: each[0].rgb.map((old, j) => (j === k ? Number(v) : old)) });
-    if (panel.c > 3) parts.push(choice(`rgb-${letter}`, letter, bands, each[0].rgb[k], change));
+    const change = (v) => set({ rgb: rgb.map((old, j) => (j === k ? Number(v) : old)) });
+    if (panel.c > 3) parts.push(choice(`rgb-${letter}`, letter, bands, rgb[k], change));
   });
-  parts.push(range("q", "Q", [0.5, 20, 0.5], each[0].q, (q) => set({ q }, true)));
+  parts.push(range("q", "Q", [0.5, 20, 0.5], groupLimits(viewer.state, viewer.panels, panel).q, (q) => set({ q }, true)));
   return parts;
 }
 

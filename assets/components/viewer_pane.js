@@ -239,10 +239,9 @@ class Pane {
 }
 
 function sizeText(panel) {
-  const size = `${panel.w} × ${panel.h} pixels`;
-  const scale = panel.scale ? ` of ${Number(panel.scale.toPrecision(4))} arcsec` : "";
-  const sky = panel.sky.position ? "" : panel.scale || panel.sky.reason !== "no WCS" ? `, ${panel.sky.reason}` : ", no WCS, pixels";
-  return size + scale + sky;
+  const size = `${panel.w} × ${panel.h}`;
+  if (panel.scale) return `${size} pixels of ${Number(panel.scale.toPrecision(4))} arcsec, ${panel.sky.reason || panel.sky.frame || "WCS"}`;
+  return panel.sky.reason ? `${size}, ${panel.sky.reason}, pixels` : `${size} pixels, ${panel.sky.frame || "WCS"}`;
 }
 
 function skyText(sky, pixel) {

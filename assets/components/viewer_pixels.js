@@ -176,14 +176,14 @@ function levels(values, [low, high], curve) {
 }
 
 // Lupton et al. (2004), as astropy's make_lupton_rgb: one stretch for the mean of the bands keeps colours.
-// RGBA of three bands; `minimum` of each becomes black.
-function luptonRgba([red, green, blue], minimum, stretch, q) {
+// RGBA of three bands: (value - minimum) * scale of each.
+function luptonRgba([red, green, blue], minimum, scale, stretch, q) {
   const out = new Uint8ClampedArray(4 * red.length);
   const gain = 0.1 / Math.asinh(0.1 * q);
   for (let i = 0; i < red.length; i++) {
-    const r = red[i] - minimum[0];
-    const g = green[i] - minimum[1];
-    const b = blue[i] - minimum[2];
+    const r = (red[i] - minimum[0]) * scale[0];
+    const g = (green[i] - minimum[1]) * scale[1];
+    const b = (blue[i] - minimum[2]) * scale[2];
     const mean = (r + g + b) / 3;
     if (!Number.isFinite(mean)) continue; // stays transparent
     const factor = mean > 0 ? (Math.asinh((q * mean) / stretch) * gain) / mean : 0;
@@ -196,9 +196,28 @@ function luptonRgba([red, green, blue], minimum, stretch, q) {
   return out;
 }
 
-// The stretch with which a mean of `white` above black becomes full brightness.
-function luptonStretch(white, q) {
-  return (q * white) / Math.sinh(Math.asinh(0.1 * q) / 0.1);
+// The stretch with which a mean of 1 becomes full brightness.
+function luptonStretch(q) {
+  return q / Math.sinh(Math.asinh(0.1 * q) / 0.1);
+}
+
+// Q with which the noise of the sky, in units of full brightness, is seen but does not shine: 6 % of it.
+function quietQ(noise) {
+  const shown = (q) => (Math.asinh((q * noise) / luptonStretch(q)) * 0.1) / Math.asinh(0.1 * q);
+  let q = 0.5;
+  while (q < 20 && shown(q + 0.5) < 0.06) q += 0.5;
+  return q;
+}
+
+// Black at the sky, white at the upper limit of each band, so that unlike zero points do not paint the image one
+// colour.
+function luptonLimits(bands, kind) {
+  const black = bands.map((values) => percentiles(values, [50])[0]);
+  const white = bands.map((values, k) => Math.max(limitsOf(values, kind)[1], black[k]));
+  const scale = white.map((w, k) => 1 / (w - black[k] || 1));
+  const mean = bands[0].map((_, i) => bands.reduce((sum, values, k) => sum + (values[i] - black[k]) * scale[k], 0) / 3);
+  const [low, middle] = percentiles(mean, [15.87, 50]); // below the median there is only noise
+  return { black, white, q: quietQ(middle - low) };
 }
 
 // The value of each pixel averaged over bands.

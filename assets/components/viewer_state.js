@@ -109,8 +109,8 @@ function defaultSettings(panel, start) {
   const wanted = panel.stretch || start.stretch;
   return {
     curve: wanted in STRETCHES ? wanted : "linear", limits: wanted === "zscale" ? "zscale" : "99.5", low: 0, high: 1,
-    colormap: panel.colormap || start.colormap, invert: false, band: panel.c >= 3 ? "rgb" : "0", q: 8,
-    rgb: [panel.c - 1, Math.round((panel.c - 1) / 2), 0],
+    colormap: panel.colormap || start.colormap, invert: false, band: panel.c >= 3 ? "rgb" : "0", q: null,
+    rgb: panel.bands.join() === "R,G,B" ? [0, 1, 2] : [panel.c - 1, Math.round((panel.c - 1) / 2), 0],
   };
 }
 
@@ -134,11 +134,6 @@ function bandValues(panel, band) {
   return panel.array.values.subarray(Number(band) * size, (Number(band) + 1) * size);
 }
 
-function bandName(panel, settings) {
-  if (settings.band === "rgb") return settings.rgb.map((k) => panel.bands[k]).join(", ");
-  return settings.band === "mean" ? `mean of ${panel.c} bands` : panel.bands[Number(settings.band)];
-}
-
 function joined(parts) {
   if (parts.length === 1) return parts[0];
   const out = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
@@ -146,26 +141,24 @@ function joined(parts) {
   return out;
 }
 
-// Limits that a panel's group has by its settings: { low, high } or, in Lupton's colours, { minimum, white }.
+// Limits that a panel's group has by its settings: { low, high } or, in Lupton's colours, { black, white, q } with
+// values of each band.
 function groupLimits(state, panels, panel) {
   const settings = settingsOf(state, panel);
-  const members = panels.filter((p) => p.group === panel.group);
-  const name = ["limits", settings.limits, settings.band, settings.rgb, ...members.map((p) => p.array.hash)].join();
-  if (settings.limits === "hand") return handLimits(settings);
-  return remembered(panel.array, name, () => {
-    if (settings.band !== "rgb") {
-      const [low, high] = limitsOf(joined(members.map((p) => bandValues(p, settings.band))), settings.limits);
-      return panel.group === DIFFERENCE ? symmetric(low, high) : { low, high };
-    }
-    const bands = settings.rgb.map((k) => joined(members.map((p) => bandValues(p, k))));
-    const minimum = bands.map((values) => limitsOf(values, settings.limits)[0]);
-    const above = bands[0].map((_, i) => (bands[0][i] + bands[1][i] + bands[2][i] - minimum[0] - minimum[1] - minimum[2]) / 3);
-    return { minimum, white: limitsOf(above, settings.limits)[1] };
+  const members = panel.group === DIFFERENCE ? [panel] : panels.filter((p) => p.group === panel.group);
+  const rgb = settings.band === "rgb";
+  const hand = settings.limits === "hand";
+  const name = ["limits", hand ? "99.5" : settings.limits, settings.band, settings.rgb, ...members.map((p) => p.array.hash)].join();
+  const found = remembered(panel.array, name, () => {
+    const kind = hand ? "99.5" : settings.limits;
+    const values = (band) => joined(members.map((p) => bandValues(p, band)));
+    if (rgb) return luptonLimits(settings.rgb.map(values), kind);
+    const [low, high] = limitsOf(values(settings.band), kind);
+    return panel.group === DIFFERENCE ? symmetric(low, high) : { low, high };
   });
-}
-
-function handLimits({ band, low, high }) {
-  return band === "rgb" ? { minimum: [low, low, low], white: high - low } : { low, high };
+  const { low, high } = settings;
+  if (rgb) return { ...found, q: settings.q ?? found.q, ...(hand ? { black: [low, low, low], white: [high, high, high] } : {}) };
+  return hand ? { low, high } : found;
 }
 
 function symmetric(low, high) {
@@ -179,11 +172,9 @@ function stretchText(state, panels, panel) {
   const limits = groupLimits(state, panels, panel);
   const kind = { zscale: "zscale", minmax: "min – max", hand: "by hand" }[settings.limits] || `${settings.limits} %`;
   const unit = panel.unit ? ` ${panel.unit}` : "";
-  if (settings.band === "rgb") {
-    const black = limits.minimum.map((v) => limitsText([v, v]).split(" ")[0]).join(", ");
-    return `Lupton RGB (${bandName(panel, settings)}), black ${black}, white ${limitsText([limits.white, limits.white]).split(" ")[0]} above, Q ${settings.q}, ${kind}`;
-  }
-  return `${settings.curve}, ${limitsText([limits.low, limits.high])}${unit} (${kind})`;
+  if (settings.band !== "rgb") return `${settings.curve}, ${limitsText([limits.low, limits.high])}${unit} (${kind})`;
+  const each = limits.black.map((black, k) => `${panel.bands[settings.rgb[k]]} ${limitsText([black, limits.white[k]])}`);
+  return `Lupton RGB, Q ${limits.q}: ${each.join(", ")}${unit} (${kind})`;
 }
 
 // The panel as a canvas of its own size, first row at the top of the picture.
@@ -194,8 +185,9 @@ function pictureOf(state, panels, panel) {
   if (panel.array.picture?.name === name) return panel.array.picture.canvas;
   let rgba;
   if (settings.band === "rgb") {
-    const stretch = luptonStretch(limits.white, settings.q);
-    rgba = luptonRgba(settings.rgb.map((k) => bandValues(panel, k)), limits.minimum, stretch, settings.q);
+    const scale = limits.white.map((white, k) => 1 / (white - limits.black[k] || 1));
+    const bands = settings.rgb.map((k) => bandValues(panel, k));
+    rgba = luptonRgba(bands, limits.black, scale, luptonStretch(limits.q), limits.q);
     if (settings.invert) for (let i = 0; i < rgba.length; i++) if (i % 4 < 3) rgba[i] = 255 - rgba[i];
   } else {
     const display = levels(bandValues(panel, settings.band), [limits.low, limits.high], settings.curve);

@@ -9,7 +9,7 @@ import streamlit as st
 from deeplense_core.data import SPLITS, Dataset, list_datasets, open_dataset
 from deeplense_core.plots import class_bars
 from deeplense_core.workspace import datasets_dir
-from pages.ui.gallery import thumbnails
+from pages.ui.gallery import open_large, thumbnails
 from pages.ui.messages import guard, plain
 from pages.ui.state import query, remember, set_query
 from pages.ui.theme import class_label, theme_name
@@ -74,7 +74,10 @@ def _pictures(dataset: Dataset, rows: np.ndarray) -> None:
     table = dataset.catalog.iloc[rows]
     words = [class_label(label) if label else "unlabelled" for label in table["label"]]
     captions = [f"{name}\n{word}" for name, word in zip(table["id"], words, strict=True)]
-    thumbnails(dataset.images[rows], captions, alts=[f"Image {name}" for name in table["id"]])
+    images, names = dataset.images[rows], [str(name) for name in table["id"]]
+    thumbnails(images, captions, alts=[f"Image {name}" for name in names])
+    unit = dataset.manifest.get("units") or ""
+    open_large(images, names, f"data_{dataset.path.name}", dataset.pixel_scale_arcsec, dataset.bands, unit)
 
 
 def _facts(dataset: Dataset) -> None:

@@ -14,7 +14,7 @@ import streamlit as st
 from deeplense_core import metrics, plots
 from deeplense_core.predictions import Predictions, read_predictions
 from deeplense_core.report import html_report, metric_table, prediction_table, to_csv, wide_table
-from pages.ui.gallery import thumbnails
+from pages.ui.gallery import open_large, thumbnails
 from pages.ui.layout import pair
 from pages.ui.messages import guard
 from pages.ui.picker import short_data
@@ -144,9 +144,11 @@ def cell_gallery(evaluation: Evaluation, true: str, predicted: str) -> None:
             first = (number - 1) * PAGE_IMAGES
         shown = rows[first : first + PAGE_IMAGES]
         with guard():
-            images = images_of(evaluation.report["data"], [str(name) for name in known.ids[shown]])
+            names = [str(name) for name in known.ids[shown]]
+            images = images_of(evaluation.report["data"], names)
         sure = known.probabilities[shown, known.classes.index(predicted)]
-        thumbnails(images, [f"{known.ids[r]} · {p:.2f}" for r, p in zip(shown, sure, strict=True)], columns=8)
+        thumbnails(images, [f"{name} · {p:.2f}" for name, p in zip(names, sure, strict=True)], columns=8)
+        open_large(images, names, "cell")
 
 
 @st.fragment

@@ -10,9 +10,11 @@ import streamlit as st
 from deeplense_core.display import to_png, to_rgb
 from deeplense_core.plots.theme import PLATE
 from pages.ui.messages import plain
+from pages.ui.viewer import Panel, viewer
 
 LOSSLESS = "PNG"  # left to itself, Streamlit turns pictures into JPEG, which smears noise
 THUMBNAIL_PX = 198  # six in a row of the widest page
+LARGE = 4
 _PLATE_RGB = tuple(int(PLATE[i : i + 2], 16) for i in (1, 3, 5))
 
 
@@ -45,6 +47,33 @@ def thumbnails(
         width = "stretch" if columns else THUMBNAIL_PX
         cell.image(to_png(tile), caption=words, alt=alt, width=width, output_format=LOSSLESS)
     state_stretch(kind, percentile)
+
+
+def open_large(
+    images: np.ndarray, names: Sequence[str], key: str, pixel_scale_arcsec: float | None = None,
+    bands: Sequence[str] = (), unit: str = "",
+) -> None:  # fmt: skip
+    """Lets the reader open some of the thumbnails above side by side in the viewer.
+
+    Args:
+        images: float32 (n, c, h, w).
+        names: One an image, all different.
+        key: Of the widgets.
+        pixel_scale_arcsec, bands, unit: Of all the images; see :class:`pages.ui.viewer.Panel`.
+    """
+    chosen = st.multiselect(
+        "Open large", names, key=f"{key}_{hash(tuple(names))}", max_selections=LARGE,
+        placeholder=f"up to {LARGE} of these images",
+    )  # fmt: skip
+    if not chosen:
+        return
+    order = {name: row for row, name in enumerate(names)}
+    # Row 0 at the top, as in the thumbnails.
+    panels = [
+        Panel(images[order[name]], name, pixel_scale_arcsec, unit=unit, bands=tuple(bands), origin="upper")
+        for name in chosen
+    ]
+    viewer(panels, key=f"{key}_viewer")
 
 
 def contact_sheet(

@@ -32,10 +32,10 @@ def render(settings: tuple[tuple[str, Any], ...]):
     return render_lens(make_config(LensConfig, dict(settings)))
 
 
-def curves(view) -> tuple[list[Curve], list[Curve]]:
+def curves(view) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:
     """Critical curves and caustics, to draw over image and source."""
-    critical = [Curve(c[:, 0], c[:, 1], CRITICAL, "5 4") for c in view.critical]
-    caustics = [Curve(c[:, 0], c[:, 1], CAUSTIC, "2 3") for c in view.caustics]
+    critical = tuple(Curve(c[:, 0], c[:, 1], CRITICAL, "5 4") for c in view.critical)
+    caustics = tuple(Curve(c[:, 0], c[:, 1], CAUSTIC, "2 3") for c in view.caustics)
     return critical, caustics
 
 

@@ -101,6 +101,7 @@ def viewer(
     height: int = 480,
     stretch: str = "asinh",
     colormap: str = "inferno",
+    lead: bool = False,
 ) -> ViewerState:
     """Draws panels under one zoom.
 
@@ -112,6 +113,7 @@ def viewer(
         key: Of the widget.
         mode: ``side`` (all of them), ``slider`` (before and after), ``blink`` or ``difference`` of two.
         height: Of one row of panels, in pixels.
+        lead: Side by side, the first panel is large and the others stand in a column beside it.
         stretch: ``asinh``, ``log``, ``linear`` (limits: 0.5 and 99.5 percentile), ``percentile`` (the same as
             ``linear``) or ``zscale`` (linear between the limits of IRAF's algorithm).
         colormap: ``inferno``, ``gray``, ``viridis`` or ``RdBu``; three or more bands begin in Lupton's colours.
@@ -135,7 +137,8 @@ def viewer(
     if plain_wanted():
         plain_panels(panels, stretch, colormap)
         return ViewerState(mode)
-    start = {"key": key, "mode": mode, "height": height, "stretch": stretch, "colormap": colormap}
+    start = {"key": key, "mode": mode, "height": height, "lead": lead, "stretch": stretch,
+             "colormap": colormap}  # fmt: skip
     answer = _component()(key=key, data=pack(panels, start), on_picked_change=_nothing)
     picked = answer.get("picked")
     if not picked or picked["panel"] >= len(panels):
@@ -152,22 +155,32 @@ def plain_panels(panels: Sequence[Panel], stretch: str, colormap: str) -> None:
     """The panels as pictures that nothing moves."""
     cells = st.columns(len(panels), gap="small") if len(panels) > 1 else [st.container()]
     for cell, panel in zip(cells, panels, strict=True):
-        kind = panel.stretch or stretch
-        kind, percentile = ("linear" if kind == "percentile" else kind), 99.5
-        colours = panel.colormap or colormap
-        colours = "viridis" if colours == "RdBu" else colours
-        flat = panel.pixels.mean(axis=0) if panel.pixels.ndim == 3 else panel.pixels
-        rows = flat if panel.origin == "lower" else flat[::-1]
+        alt = panel.title or "Image"
+        kind = {"percentile": "linear"}.get(panel.stretch or stretch, panel.stretch or stretch)
         if panel.pixel_scale_arcsec:
-            cell.image(
-                sky_svg(rows, panel.pixel_scale_arcsec, panel.title, kind=kind, percentile=percentile,
-                        colormap=colours, unit=panel.unit, curves=panel.curves),
-                width="stretch", alt=panel.title or "Image",
-            )  # fmt: skip
+            svg = sky_svg(_upright(panel), panel.pixel_scale_arcsec, panel.title, kind=kind, unit=panel.unit,
+                          colormap=_plain_colours(panel, colormap), curves=panel.curves)  # fmt: skip
+            cell.image(svg, width="stretch", alt=alt)
         else:
-            png = to_png(to_rgb(rows[::-1], kind, percentile, colours))
-            words = plain(f"{panel.title} · {kind} stretch, no WCS, pixels")
-            cell.image(png, caption=words, width="stretch", alt=panel.title or "Image", output_format="PNG")
+            words = plain(f"{alt} · {kind} stretch, no WCS, pixels")
+            png = plain_picture(panel, kind, colormap)
+            cell.image(png, caption=words, width="stretch", alt=alt, output_format="PNG")
+
+
+def plain_picture(panel: Panel, kind: str, colormap: str) -> bytes:
+    """One panel as PNG, a pixel of the picture for each of its own."""
+    return to_png(to_rgb(_upright(panel)[::-1], kind, colormap=_plain_colours(panel, colormap)))
+
+
+def _upright(panel: Panel) -> np.ndarray:
+    """The mean of the bands, (h, w), with the lowest row of the picture first."""
+    flat = panel.pixels.mean(axis=0) if panel.pixels.ndim == 3 else panel.pixels
+    return flat if panel.origin == "lower" else flat[::-1]
+
+
+def _plain_colours(panel: Panel, colormap: str) -> str:
+    colours = panel.colormap or colormap
+    return "viridis" if colours == "RdBu" else colours
 
 
 def pack(panels: Sequence[Panel], start: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ from deeplense_core.plots.sky import Curve, sky_svg
 from deeplense_core.sim import lens
 from deeplense_core.sim.lens import LensConfig, render_lens
 from pages.ui.lens import PRESETS, fits_bytes, frozen
+from tests.pages.packed import panels_of
 
 LINK = {"theta_E": "1.1", "q": "0.65", "substructure": "subhalos", "mass_fraction": "0.04", "seed": "7"}
 SETTINGS = {"theta_E": 1.1, "q": 0.65, "substructure": "subhalos", "mass_fraction": 0.04, "seed": 7}
@@ -30,18 +31,15 @@ def rendered(monkeypatch) -> list:
     return views
 
 
-def pictures(app) -> list[str]:
-    return [image.url for element in app.image for image in element.proto.imgs]
-
-
 def test_the_same_link_gives_the_same_bytes(open_page, rendered):
-    shown = [pictures(open_page("simulate", **LINK))]
+    shown = [panels_of(open_page("simulate", **LINK))]
     st.cache_data.clear()
-    shown.append(pictures(open_page("simulate", **LINK)))
+    shown.append(panels_of(open_page("simulate", **LINK)))
     first, second = rendered
     assert first.image.tobytes() == second.image.tobytes() == render_lens(LensConfig(**SETTINGS)).image.tobytes()
-    assert shown[0] == shown[1]
-    assert len(shown[0]) == 3
+    for expected, *drawn in zip((first.image, first.kappa, first.source), *shown, strict=True):
+        for panel in drawn:
+            np.testing.assert_array_equal(panel["values"][0], expected)
 
 
 def test_a_moved_slider_is_in_the_link_which_gives_the_same_lens(open_page, rendered):
