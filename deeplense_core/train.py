@@ -18,15 +18,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors.torch import save as save_tensors
 from torch import nn
 
+from deeplense_core import samples
 from deeplense_core.errors import UserError
 from deeplense_core.models import build_model, check_model, model_entry
 from deeplense_core.precision import faster_precision
 from deeplense_core.runs import Run
-from deeplense_core.sources import OnlineConfig, Source, describe, generator, open_source
+from deeplense_core.sources import Images, OnlineConfig, Source, describe, generator, open_source
 from deeplense_core.spec import Knob, RunSpec, config_from, knob, knobs, split_settings
 from deeplense_core.tasks import TASKS, StepOut, Task
 
@@ -281,13 +283,14 @@ def average_weights(shadow: nn.Module, net: nn.Module, decay: float) -> None:
         old[name].copy_(new[name])
 
 
-def _validate(run: Run, job: Setup, val: Any, report: Report) -> None:
+def _validate(run: Run, job: Setup, val: Images, report: Report) -> None:
     """Scores the averaged weights, keeps them when they are the best so far."""
     state = job.state
     with job.fabric.autocast():
         outputs = job.task.predict(job.shadow, val, job.fabric.device, 4 * job.cfg.batch_size, averaged=False)
     scores = job.task.score(outputs, val)
     run.log("val", state.epoch + 1, **scores)
+    _keep_samples(run, val, outputs, state.epoch + 1)
     better = scores[job.task.best] > state.best
     if better:
         state.best, state.best_epoch, state.stale = scores[job.task.best], state.epoch + 1, 0
@@ -296,6 +299,15 @@ def _validate(run: Run, job: Setup, val: Any, report: Report) -> None:
     else:
         state.stale += 1
     report({"epoch": state.epoch + 1, "epochs": job.cfg.epochs, **scores, "better": better})
+
+
+def _keep_samples(run: Run, val: Images, outputs: Any, epoch: int) -> None:
+    """What the network says of a few images, for the reader who watches it learn."""
+    shown = samples.places(len(val))
+    rows = val.rows[shown]
+    targets = np.array(val.targets[rows], np.float32) if val.targets is not None else None
+    samples.keep(run, samples.Samples(np.array(val.store[rows], np.float32), np.asarray(outputs)[shown],
+                                      val.labels[shown], targets, epoch))
 
 
 def export(run: Run, job: Setup, outputs: Any, val: Any, scores: Mapping[str, float]) -> None:
@@ -361,7 +373,7 @@ class Pace:
             return
         job, state = self.job, self.job.state
         mean = sum(float(out.loss) for out in self.outs) / len(self.outs)
-        logs = {name: sum(float(out.logs[name]) for out in self.outs) / len(self.outs) for name in self.outs[0].logs}
+        logs = self._logs()
         if not math.isfinite(mean):
             raise UserError(f"The loss became {mean} in epoch {state.epoch + 1}: training diverged. "
                             "Lower lr, or check the data for extreme values.")
@@ -376,6 +388,12 @@ class Pace:
         self.report({"progress": done / job.total, "loss": mean, "images_per_s": rate, "eta_s": left,
                      "epoch": state.epoch + 1, "epochs": job.cfg.epochs})
         self.said, self.outs = now, []
+
+    def _logs(self) -> dict[str, float]:
+        """Means of what the steps since the last word logged; a loss that sets in later is missing until then."""
+        names = dict.fromkeys(name for out in self.outs for name in out.logs)
+        values = {name: [float(out.logs[name]) for out in self.outs if name in out.logs] for name in names}
+        return {name: sum(v) / len(v) for name, v in values.items()}
 
     def restart(self) -> None:
         """Validation takes time that is not training's: the next rate starts from here."""

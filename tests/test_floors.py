@@ -11,12 +11,13 @@ CORE = Path(__file__).parent.parent / "deeplense_core"
 FLOORS = (
     "errors registry spec workspace classes storage records machine checkpoints status progress",
     "runs background cards images image_checks image_formats display fits_image fits_sky "
-    "metrics plots predictions samples compare report notes catalog",
+    "metrics plots predictions samples compare report notes catalog answers inspection",
     "decode decode_child decode_seal decode_wire uploads bulk bulk_journal "
-    "jobs slots command scoring making data data_writer safe_pickle image_folders audit ingest",
-    "sim models observe register_pair augment preprocess familiarity precision forward sources lookup trained",
+    "jobs slots command scoring making data data_writer safe_pickle image_folders audit ingest ingest_pairs",
+    "sim models observe register_pair augment preprocess familiarity precision forward sources lookup trained evidence examine "
+    "losses enhance",
     "tasks",
-    "train predict evaluate carry_out",
+    "train predict evaluate calibrate carry_out",
     "work cli __main__ bench",
 )
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}

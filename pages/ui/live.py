@@ -12,6 +12,7 @@ from deeplense_core.plots import live_options, metric_label
 from deeplense_core.runs import ACTIVE, RESUMABLE, Run, Status, open_run
 from pages.ui.messages import guard, plain
 from pages.ui.picker import short_data
+from pages.ui.samples import sample_answers
 from pages.ui.state import go
 from pages.ui.theme import theme_name
 
@@ -83,6 +84,8 @@ def _news(run_id: str, drawn_as: str, smoothing: float, log_y: bool) -> None:
             "The first numbers come after the first steps; loading the libraries takes a few seconds.",
             icon=":material/schedule:",
         )
+    with guard():
+        sample_answers(run)
     with st.expander("Log"):
         said = [f"{row['text']}" for row in rows if row["kind"] == "info"]
         st.code("\n".join([*said, run.log_text(60)]).strip() or "Nothing said yet.", language=None, height=220)

@@ -3,7 +3,7 @@
 import shlex
 import time
 
-from trained_run import fake_run, ring_set, said
+from trained_run import CLASSES, fake_run, ring_set, said, trained, trained_home  # noqa: F401
 
 from deeplense_core import jobs
 from deeplense_core.errors import UserError
@@ -136,3 +136,16 @@ def test_a_run_whose_worker_died_is_shown_as_lost(open_page):
     run.set_worker({**jobs.identity(), "start_time": 1.0})
     open_page("train", run=run.id)
     assert run.status.state == "lost"
+
+
+def test_a_trained_run_shows_what_it_says_of_validation_images(open_page, trained):  # noqa: F811
+    from deeplense_core.samples import read
+    from pages.ui.samples import captions
+
+    found = read(trained)
+    assert found is not None
+    assert len(found.images) == len(found.outputs) == 8
+    assert f"8 validation images after epoch {found.epoch}" in [box.label for box in open_page("train").expander]
+    best = found.outputs.argmax(1)
+    said = captions(found, CLASSES)
+    assert [("✓" in text) for text in said] == (best == found.labels).tolist()

@@ -1,0 +1,68 @@
+"""What a network says of a few validation images while it learns."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from deeplense_core import metrics
+from deeplense_core.data import open_dataset
+from deeplense_core.runs import Run
+from deeplense_core.samples import Samples, read
+from pages.ui.gallery import thumbnails
+from pages.ui.picker import SIM
+from pages.ui.theme import class_label
+
+GAP = 3
+"""Pixels between the pictures of one pair."""
+
+
+def sample_answers(run: Run) -> None:
+    """The images with their captions, below one line that says which they are; nothing before the first epoch."""
+    found = read(run)
+    if found is None:
+        return
+    with st.expander(f"{len(found.images)} validation images after epoch {found.epoch}", expanded=True):
+        if found.outputs.ndim == 4:
+            thumbnails(np.stack(triptychs(found)), ["before · network · target"] * len(found.images), columns=2)
+        else:
+            thumbnails(found.images, captions(found, classes_of(run)), columns=4)
+
+
+def captions(found: Samples, classes: tuple[str, ...]) -> list[str]:
+    """Chosen class with its probability, and the true one where it is another."""
+    said = []
+    for row, label in zip(metrics.softmax(found.outputs), found.labels, strict=True):
+        best = int(row.argmax())
+        wrong = 0 <= label != best
+        said.append(f"{class_label(classes[best])} {row[best]:.2f}"
+                    + (f"\n✕ is {class_label(classes[label])}" if wrong else "\n✓" if label >= 0 else ""))
+    return said
+
+
+def triptychs(found: Samples) -> list[np.ndarray]:
+    """Each coarse image, enlarged to the fine pixels, beside the network's and the target; (c, H, 3 W + gaps)."""
+    pictures = []
+    for index, fine in enumerate(found.outputs):
+        coarse = found.images[index]
+        factor = fine.shape[-1] // coarse.shape[-1]
+        parts = [coarse.repeat(factor, 1).repeat(factor, 2), fine]
+        if found.targets is not None:
+            parts.append(found.targets[index])
+        gap = np.full((*fine.shape[:2], GAP), min(float(part.min()) for part in parts), np.float32)
+        joined = [piece for part in parts for piece in (gap, part)][1:]
+        pictures.append(np.concatenate(joined, 2))
+    return pictures
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _stored_classes(data: str) -> tuple[str, ...]:
+    return open_dataset(data).classes
+
+
+def classes_of(run: Run) -> tuple[str, ...]:
+    """Class names of a run's data."""
+    from deeplense_core.sim import recipe_info
+
+    data = run.spec.data
+    return tuple(recipe_info(data.removeprefix(SIM))["classes"]) if data.startswith(SIM) else _stored_classes(data)
