@@ -92,10 +92,14 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
+def landlock_version() -> int:
+    """What this kernel knows of Landlock; 0 where it is absent."""
+    return max(0, _libc().syscall(_CREATE_RULESET, None, 0, 1)) if sys.platform == "linux" else 0
+
+
 def _landlock(readable: Sequence[Path]) -> None:
     """Refuses every use of the file system, and TCP, and signals to others, as far as this kernel knows how."""
-    libc = _libc()
-    version = libc.syscall(_CREATE_RULESET, None, 0, 1)
+    libc, version = _libc(), landlock_version()
     if version < 1:
         return
     rights = (1 << _RIGHTS[min(version, len(_RIGHTS) - 1)]) - 1
