@@ -188,9 +188,9 @@ function luptonRgba([red, green, blue], minimum, scale, stretch, q) {
     if (!Number.isFinite(mean)) continue; // stays transparent
     const factor = mean > 0 ? (Math.asinh((q * mean) / stretch) * gain) / mean : 0;
     const top = Math.max(1, Math.max(r, g, b) * factor);
-    out[4 * i] = Math.floor((255 * Math.max(0, r * factor)) / top);
-    out[4 * i + 1] = Math.floor((255 * Math.max(0, g * factor)) / top);
-    out[4 * i + 2] = Math.floor((255 * Math.max(0, b * factor)) / top);
+    out[4 * i] = Math.floor(255 * (Math.max(0, r * factor) / top));
+    out[4 * i + 1] = Math.floor(255 * (Math.max(0, g * factor) / top));
+    out[4 * i + 2] = Math.floor(255 * (Math.max(0, b * factor) / top));
     out[4 * i + 3] = 255;
   }
   return out;
@@ -239,7 +239,9 @@ function exact(value) {
   if (!Number.isFinite(value)) return String(value).replace("Infinity", "inf");
   for (let digits = 1; digits <= 9; digits++) {
     const text = value.toPrecision(digits);
-    if (Math.fround(Number(text)) === value) return String(Number(text));
+    if (Math.fround(Number(text)) !== value) continue;
+    const size = Math.abs(value);
+    return size && (size >= 1e9 || size < 1e-5) ? Number(text).toExponential() : String(Number(text));
   }
   return String(value);
 }
