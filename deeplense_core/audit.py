@@ -23,6 +23,8 @@ NEAR = 0.7
 """Difference of two images, in units of their noise, below which they are one. Two observations, even of one sky
 and with the same lens, differ by at least the noise of one of them."""
 PROBE_LIMIT = 0.7
+STRANGERS, COPIES = 0.2, 0.9999
+"""Correlations of an image with its binned target below which it is another sky, above which it is no observation."""
 _SIDE = 16
 _LISTED = 50
 
@@ -40,6 +42,8 @@ def audit(dataset: Dataset, progress: Callable[[float], None] | None = None) -> 
         "balance": balance, "duplicates": exact_duplicates, "near_duplicates": near_duplicates,
         "statistics_probe": statistics_probe, "scaling": scaling,
     }  # fmt: skip
+    if dataset.targets is not None:
+        checks["pairs"] = pairs
     findings = {}
     for done, (name, check) in enumerate(checks.items()):
         findings[name] = check(dataset)
@@ -52,8 +56,10 @@ def balance(dataset: Dataset) -> Finding:
     """Whether every split has every class."""
     counts = dataset.manifest["counts"]
     present = [name for name in dataset.classes if sum(counts[name].values())]
+    if not present:
+        return _finding("ok", "No image carries a label: there are no classes to balance.")
     if len(present) < 2:
-        text = f"There is one class only ({', '.join(present) or 'none'}): nothing can be told apart here."
+        text = f"There is one class only ({', '.join(present)}): nothing can be told apart here."
         return _finding("warning", text)
     used = [split for split in SPLITS if len(dataset.rows(split))]
     bare = [f"{split} has no {name}" for split in used for name in present if not counts[name][split]]
@@ -118,16 +124,15 @@ def statistics_probe(dataset: Dataset) -> Finding:
     Cross-validated macro one-vs-rest AUC of a logistic regression on minimum, maximum, mean, border mean and
     background noise of each band.
     """
-    from sklearn.linear_model import LogisticRegression  # slow to import, and only audits need it
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     rows = _sample(np.flatnonzero(dataset.labels >= 0), MAX_PROBED)
     names, counts = np.unique(dataset.labels[rows], return_counts=True)
     if len(names) < 2 or counts.min() < 10:
         return _finding("ok", "Too few images in a class for the probe on image statistics.", auc=None)
+    from sklearn.linear_model import LogisticRegression  # slow to import, and not always needed
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
     features = np.array([image_statistics(dataset.images[i]) for i in rows])
     labels = np.searchsorted(names, dataset.labels[rows])
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
@@ -165,6 +170,35 @@ def scaling(dataset: Dataset) -> Finding:
         lost = "flux and zero point are" if c == 1 else "flux, zero point and colour are"
         return _finding("note", f"Every band is scaled to [0, 1] by its own extremes: {lost} lost.", share=share)
     return _finding("ok", "Images are not scaled one by one to [0, 1].", share=share)
+
+
+def pairs(dataset: Dataset) -> Finding:
+    """Whether each image and its target show the same sky, and whether they are two observations of it.
+
+    The correlation of an image with its target, binned to the image's pixels: near 0 where pairs are mixed up, 1
+    where the image was made from the target, which tells nothing about a camera.
+    """
+    rows = _sample(np.arange(len(dataset)), 1_000)
+    assert dataset.targets is not None
+    likeness = np.array([_likeness(dataset.images[i], dataset.targets[i]) for i in rows])
+    middle = float(np.median(likeness))
+    strangers = [str(dataset.catalog["id"].iloc[i]) for i in rows[likeness < STRANGERS]]
+    text = f"Images correlate {middle:.3f} with their binned targets (median of {len(rows)})"
+    if strangers:
+        text = f"{len(strangers)} of {len(rows)} pairs correlate below {STRANGERS}: they may show different skies."
+        return _finding("warning", text, correlation=middle, count=len(strangers), pairs=strangers[:_LISTED])
+    if middle > COPIES:
+        text += ": they were made by binning them, so they carry no noise and blur of their own."
+        return _finding("warning", text, correlation=middle, count=0)
+    return _finding("ok", f"{text}: each is an observation of its own.", correlation=middle, count=0)
+
+
+def _likeness(image: np.ndarray, target: np.ndarray) -> float:
+    """Correlation of (c, h, w) with the means of blocks of (c, s h, s w)."""
+    c, h, w = image.shape
+    binned = target.reshape(c, h, target.shape[1] // h, w, target.shape[2] // w).mean((2, 4), dtype=np.float64)
+    a, b = (x.ravel() - x.mean() for x in (np.asarray(image, dtype=np.float64), binned))
+    return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-30))
 
 
 def _finding(severity: str, text: str, **numbers: Any) -> Finding:

@@ -23,6 +23,7 @@ from deeplense_core.data_writer import refuse_existing
 from deeplense_core.errors import UserError
 from deeplense_core.image_folders import LISTED, Item, Skipped, Tree, scan
 from deeplense_core.images import BadImageError, LensImage, check_pixels, read_image, to_chw
+from deeplense_core.ingest_pairs import check_scale, copy_pairs, is_pairs, match, side
 from deeplense_core.registry import Registry
 from deeplense_core.safe_pickle import read_image_and_mass
 
@@ -47,6 +48,12 @@ class Sample:
     pixel_scale_arcsec: float | None
     bands: tuple[str, ...]
     unit: str
+
+
+@LAYOUTS.register("pairs", tree="{LR,HR}/*NUMBER.npy", pixel_scale_arcsec={75: 0.1})
+def pairs(tree: Tree, sample: Sample) -> bool:
+    """Pairs for super-resolution: folders LR and HR, files matched by the number in their names."""
+    return is_pairs(tree)
 
 
 @LAYOUTS.register("common-test", tree="{train,val}/{no,sphere,vort}/*.npy", pixel_scale_arcsec={150: 0.05})
@@ -117,16 +124,41 @@ def ingest(
     tree = scan(source)
     sample = look(tree, channels)
     layout = _layout(layout, tree, sample)
-    scales = LAYOUTS[layout].about.get("pixel_scale_arcsec", {})
-    scale = pixel_scale_arcsec or sample.pixel_scale_arcsec or scales.get(sample.shape[1])
     facts = {"kind": "ingest", "path": str(source.absolute()), "layout": layout, "channels": channels}
+    fractions = splits or ({"train": 0.9, "val": 0.1} if tree.has_splits else DEFAULT_SPLITS)
+    if layout == "pairs":
+        return _ingest_pairs(tree, Path(out), facts, fractions, progress, pixel_scale_arcsec, seed)
+    scale = pixel_scale_arcsec or sample.pixel_scale_arcsec or _known_scale(layout, sample)
     with DatasetWriter(
         out, classes=tree.classes, shape=sample.shape, source=facts, pixel_scale_arcsec=scale,
         bands=sample.bands, units=sample.unit, seed=seed, total=len(tree.items),
     ) as writer:  # fmt: skip
         report = _copy(tree, sample, channels, writer, progress)
         report["notes"] = [*_notes(tree, sample, channels), *report["notes"]]
-        fractions = splits or ({"train": 0.9, "val": 0.1} if tree.has_splits else DEFAULT_SPLITS)
+        return writer.finish(fractions, report, audit=audit)
+
+
+def _known_scale(layout: str, sample: Sample) -> float | None:
+    """Side of a pixel in arcsec, as published for images of that size."""
+    return LAYOUTS[layout].about.get("pixel_scale_arcsec", {}).get(sample.shape[1])
+
+
+def _ingest_pairs(
+    tree: Tree, out: Path, facts: dict[str, Any], fractions: Mapping[str, float],
+    progress: Callable[[int, int], None] | None, pixel_scale_arcsec: float | None, seed: int,
+) -> Dataset:
+    """A data set of coarse images and fine targets; arguments as for :func:`ingest`, the scale that of LR."""
+    matched, channels = match(tree), facts["channels"]
+    lr, hr = (look(side(tree, which), channels) for which in ("lr", "hr"))
+    ratio = check_scale(lr.shape, hr.shape, (lr.pixel_scale_arcsec, hr.pixel_scale_arcsec))
+    scale = pixel_scale_arcsec or lr.pixel_scale_arcsec or _known_scale("pairs", lr)
+    samples = {"lr": lr, "hr": hr}
+    with DatasetWriter(
+        out, classes=(), shape=lr.shape, source=facts, pixel_scale_arcsec=scale, bands=lr.bands, units=lr.unit,
+        seed=seed, total=len(matched), target_shape=hr.shape, target_pixel_scale_arcsec=scale and scale / ratio,
+    ) as writer:  # fmt: skip
+        report = copy_pairs(matched, tree.skipped, lambda item, which: _usable(item, samples[which], channels),
+                            writer, progress)
         return writer.finish(fractions, report, audit=audit)
 
 
