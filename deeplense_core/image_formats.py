@@ -79,6 +79,8 @@ def npy_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dt
 def _read_npz(file: IO[bytes], name: str, options: Mapping[str, Any]) -> tuple[np.ndarray, dict]:
     try:
         with zipfile.ZipFile(file) as archive:
+            if name.lower().endswith(".zip") or not all(m.filename.endswith(".npy") for m in archive.infolist()):
+                raise BadImageError("ZIP", f"{name!r} is a ZIP file, where one image is expected. Unpack it first.")
             members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()[:_MAX_MEMBERS]}
             key = options["key"] or _first_image_member(archive, members, name)
             if key not in members:

@@ -361,7 +361,7 @@ BAD = {
     "torn npz": (npz_of(PIXELS)[:-30], "damaged file", "damaged or encrypted .npz"),
     "encrypted npz": (encrypted_npz, "damaged file", "damaged or encrypted .npz"),
     "npz without an image": (npz_of(np.arange(5)), "no image", "it has arr_0"),
-    "zip of something else": (None, "damaged file", "damaged .npy header"),
+    "zip of something else": (None, "ZIP", "is a ZIP file, where one image is expected"),
     "table-only FITS": (table_only, "no image", "no 2-D or 3-D image among its HDUs.*BinTableHDU"),
     "FITS tile bomb": (tile_bomb, "too large", r"claims shape \(50000, 50000\)"),
     "FITS claims GB": (huge_fits, "too large", "claims shape"),

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -80,10 +81,10 @@ def escape(header: bytes) -> dict:
 
     tried("socket", lambda: socket.create_connection(("127.0.0.1", int(port)), 2))
     tried("connect in C", connect_below)
-    tried("read", lambda: open(secret).read())
+    tried("read", lambda: Path(secret).read_text())
     tried("read in C", lambda: LIBC.open(secret.encode(), os.O_RDONLY) >= 0)
     tried("list", lambda: os.listdir(os.path.dirname(secret)))
-    tried("write", lambda: open(canary, "w").write("x"))
+    tried("write", lambda: Path(canary).write_text("x"))
     tried("write in C", lambda: LIBC.open(canary.encode(), os.O_CREAT | os.O_WRONLY, 0o600) >= 0)
     tried("remove in C", lambda: LIBC.unlink(secret.encode()) == 0)
     tried("run", lambda: os.system("true") == 0)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import PIXELS, fits_bytes, npy_bytes, sky_header
+from files_to_upload import PIXELS, fits_bytes, npy_bytes, sky_header
 
 from deeplense_core import decode, decode_seal
 from deeplense_core.images import read_image
