@@ -7,6 +7,7 @@ forks the worker that opens the file, waits for it, and tells the app how it die
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -37,6 +38,7 @@ _CHUNK = 2**20
 def main(control: socket.socket) -> None:
     """Forks a minder for every connection that comes through ``control``, until the app ends."""
     _warm_up()
+    gc.freeze()  # so that no worker copies memory only to look for rubbish in it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # minders need no burial
     while True:
         kind, handles, _, _ = socket.recv_fds(control, 1, 1)
@@ -156,9 +158,10 @@ def _send_member(
 ) -> int:
     """Sends one member, or why it is refused; returns the bytes that it really had."""
     send(connection, {"member": member.filename})
+    label = f"{name}/{member.filename[:255]}"
     if stat.S_ISLNK(member.external_attr >> 16):
-        send(connection, {"spoilt": ["link", f"{member.filename!r} in {name!r} is a link to another file, which "
-                                     "is not followed. Put the file itself there."]})  # fmt: skip
+        why = f"{label!r} is a link to another file, which is not followed. Put the file itself into the ZIP file."
+        send(connection, {"spoilt": ["link", why]})
         return 0
     sent = 0
     try:
@@ -172,7 +175,7 @@ def _send_member(
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as err:
         encrypted = isinstance(err, RuntimeError) and member.flag_bits & 1
         why = "encrypted: unpack it and send the files" if encrypted else "damaged: copy it again"
-        send(connection, {"spoilt": ["damaged file", f"{member.filename!r} in {name!r} is {why}."]})
+        send(connection, {"spoilt": ["damaged file", f"{label!r} is {why}."]})
         return sent
     send(connection, {"whole": True})
     return sent

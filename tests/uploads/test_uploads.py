@@ -95,8 +95,8 @@ def test_encrypted_and_damaged_members_say_so(refused):
     at = content.index(noise(1)) + 200
     content[at] ^= 255
     kept = receive("x.zip", bytes(content))
-    assert "'d/a.npy' in 'x.zip' is encrypted: unpack it and send the files." in str(refused(read, kept[0]))
-    assert "'d/b.npy' in 'x.zip' is damaged: copy it again." in str(refused(read, kept[1]))
+    assert "'x.zip/d/a.npy' is encrypted: unpack it and send the files." in str(refused(read, kept[0]))
+    assert "'x.zip/d/b.npy' is damaged: copy it again." in str(refused(read, kept[1]))
 
 
 def test_too_large_a_file_is_refused_while_it_comes_in(monkeypatch, refused):
