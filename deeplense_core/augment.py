@@ -51,6 +51,12 @@ def d4(images: Float[Tensor, "b c h w"], element: int) -> Float[Tensor, "b c h2 
     return images.rot90(element % 4, (-2, -1))
 
 
+def d4_undone(images: Float[Tensor, "b c h w"], element: int) -> Float[Tensor, "b c h2 w2"]:
+    """The inverse of :func:`d4`."""
+    images = images.rot90(-(element % 4), (-2, -1))
+    return images.flip(-1) if element >= 4 else images
+
+
 def _flips_and_turns(images: Tensor, generator: torch.Generator) -> Tensor:
     choice = torch.randint(8, (len(images),), generator=generator, device=generator.device).to(images.device)
     square = images.shape[-1] == images.shape[-2]

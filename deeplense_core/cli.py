@@ -97,6 +97,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", default="test", choices=("test", "val", "train", "all"))
     _json(sub)
 
+    sub = verb("calibrate", _calibrate, "Complete the card of a classifier from its validation images: temperature, class "
+               "sets, familiar features. Training does it at its end.")
+    sub.add_argument("run", metavar="RUN_OR_MODEL")
+    _json(sub)
+
     sub = verb("predict", _predict, "Class probabilities of image files.")
     sub.add_argument("run", metavar="RUN_OR_MODEL")
     sub.add_argument("paths", nargs="+", type=Path, metavar="PATH")
@@ -284,6 +289,20 @@ def _evaluate(args) -> None:
         print("Caution: the network has seen these images in training or selection.")
     for name in report["metrics"]:
         print(f"  {_interval(report, name)}")
+    return None
+
+
+def _calibrate(args) -> None:
+    from deeplense_core.calibrate import calibrate
+
+    found = calibrate(args.run)
+    if args.json:
+        return say(found)
+    conformal, cloud = found["conformal"], found.get("cloud")
+    print(f"Temperature {found['temperature']:.4f}; sets cover {conformal['level']:.0%}".replace("%", " %")
+          + f" of each class, from {conformal['images']} images")
+    print(f"Familiar features from {cloud['images']} images" if cloud else
+          "Too few validation images to say which features are familiar")
     return None
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deeplense_core.augment import d4
+from deeplense_core.models.features import head_inputs
 from deeplense_core.preprocess import PreprocessConfig, preprocess
 
 
@@ -23,6 +24,15 @@ def logits(
     if not averaged or getattr(model, "d4_invariant", False) or x.shape[-1] != x.shape[-2]:
         return model(x).float()
     return turned_logits(model, x).mean(0)
+
+
+def logits_and_features(
+    model: nn.Module, images: Float[Tensor, "b c h w"], cfg: PreprocessConfig, averaged: bool
+) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b d"]]:
+    """As :func:`logits`, and what the head read meanwhile, its mean over the symmetries."""
+    with head_inputs(model) as caught:
+        outputs = logits(model, images, cfg, averaged)
+    return outputs, torch.stack(caught).float().mean(0)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ The same chain runs in training, evaluation and prediction, so what a network sa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +61,38 @@ def rescale(
     images: Float[Tensor, "b c h w"], factor: float
 ) -> Float[Tensor, "b c h2 w2"]:
     """Resamples by ``factor`` (new pixels per old pixel), surface brightness kept, antialiased."""
-    if abs(factor - 1) < 1e-3:
+    size = rescaled_size(images.shape[-2:], factor)
+    if size == tuple(images.shape[-2:]):
         return images
-    size = [max(8, round(s * factor)) for s in images.shape[-2:]]
     return F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
+
+
+def rescaled_size(size: Sequence[int], factor: float) -> tuple[int, int]:
+    """Height and width after :func:`rescale`."""
+    if abs(factor - 1) < 1e-3:
+        return size[0], size[1]
+    height, width = (max(8, round(side * factor)) for side in size)
+    return height, width
+
+
+def undo_fit(
+    seen: Float[Tensor, "h w"], image: tuple[int, int], rescaled: tuple[int, int], sides: Sequence[int]
+) -> Float[Tensor, "H W"]:
+    """A map over what a network sees, laid back over the image that it was cut from; 0 where it saw nothing.
+
+    Args:
+        seen: The map, on the pixels of the network's input.
+        image: Height and width of the image.
+        rescaled: The same after :func:`rescale`.
+        sides: Sides of the squares that :func:`center_crop` then took, one after the other.
+    """
+    places = []
+    for old, new, length in zip(image, rescaled, seen.shape, strict=True):
+        now, offset = new, 0
+        for side in sides:
+            offset += (now - side) // 2 if now >= side else -((side - now) // 2)
+            now = side
+        place = (torch.arange(old, device=seen.device) + 0.5) * (new / old) - offset  # from the edge of ``seen``
+        places.append(2 * place / length - 1)
+    grid = torch.stack(torch.meshgrid(places[1], places[0], indexing="xy"), -1).to(seen)
+    return F.grid_sample(seen[None, None], grid[None], align_corners=False)[0, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from deeplense_core.cards import find_card
 from deeplense_core.errors import UserError
-from deeplense_core.familiarity import strangeness
-from deeplense_core.forward import logits
-from deeplense_core.metrics import apply_temperature
+from deeplense_core.familiarity import FeatureCloud, read_cloud, strangeness
+from deeplense_core.forward import logits, logits_and_features
+from deeplense_core.metrics import apply_temperature, class_sets
 from deeplense_core.models import build_model
 from deeplense_core.preprocess import PreprocessConfig, center_crop, rescale
 
 BATCH = 64
+CLOUD_FILE = "familiar.safetensors"
+"""Beside the weights: where the features of familiar images lie."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,13 @@ class Prediction:
 
     probabilities: Float[np.ndarray, " k"]
     warnings: tuple[str, ...] = ()
+    familiar: bool = True
+    """False: the image is unlike the training images and the class means nothing; a warning says how."""
+    likely: tuple[str, ...] = ()
+    """The classes that hold the true one for at least 95 % of the images of each class, where the card has their
+    thresholds; only for familiar images."""
+    distance: float | None = None
+    """From the training images in the network's features; 99 % of such images lie within 1."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +82,36 @@ class Trained:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         return net.to(memory_format=torch.channels_last).to(device).eval()  # pyright: ignore
 
+    @cached_property
+    def cloud(self) -> FeatureCloud | None:
+        """Where features of familiar images lie; None where the card does not know."""
+        return read_cloud((self.folder / CLOUD_FILE).read_bytes()) if "cloud" in self.card else None
+
+    @property
+    def input(self) -> PreprocessConfig:
+        """How images at the training size become the network's input."""
+        return PreprocessConfig(**self.card["preprocess"])
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.net.parameters()).device
+
     def logits(self, images: Float[np.ndarray, "n c h w"], averaged: bool = True) -> Float[np.ndarray, "n k"]:
         """Raw class logits (n, k), float64, of images already at the training size and scale."""
-        device = next(self.net.parameters()).device
-        cfg = PreprocessConfig(**self.card["preprocess"])
-        blocks = [
-            logits(self.net, torch.from_numpy(np.array(images[i : i + BATCH], dtype=np.float32)).to(device),
-                   cfg, averaged)
-            for i in range(0, len(images), BATCH)
-        ]
+        blocks = [logits(self.net, block, self.input, averaged) for block in self._blocks(images)]
         return torch.cat(blocks).cpu().numpy().astype(np.float64)
+
+    def outputs(
+        self, images: Float[np.ndarray, "n c h w"]
+    ) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n d"]]:
+        """As :meth:`logits`, and the features that its last layers read on the way, float64."""
+        pairs = [logits_and_features(self.net, block, self.input, True) for block in self._blocks(images)]
+        raw, features = (torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*pairs, strict=True))
+        return raw, features
+
+    def _blocks(self, images: np.ndarray) -> Iterator[Tensor]:
+        for i in range(0, len(images), BATCH):
+            yield torch.from_numpy(np.array(images[i : i + BATCH], dtype=np.float32)).to(self.device)
 
     def calibrate(self, outputs: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
         """Probabilities from logits, with the temperature found on the validation set."""
@@ -97,12 +126,23 @@ class Trained:
             UserError: wrong number of bands, or values that are not finite.
         """
         fitted, warnings = self.fit(images, pixel_scale_arcsec)
-        rows = self.calibrate(self.logits(fitted))
-        return [Prediction(row, warnings + self._strange(image)) for row, image in zip(rows, fitted, strict=True)]
+        raw, features = self.outputs(fitted)
+        rows = self.calibrate(raw)
+        away = self.cloud.distance(features) if self.cloud else [None] * len(rows)
+        thresholds = self.card.get("conformal", {}).get("thresholds")
+        sets = class_sets(rows, thresholds) if thresholds else np.zeros(rows.shape, bool)
+        answers = []
+        for row, image, distance, inside in zip(rows, fitted, away, sets, strict=True):
+            strange = self._strange(image, distance)
+            likely = () if strange else tuple(name for name, within in zip(self.classes, inside, strict=True) if within)
+            answers.append(Prediction(row, warnings + strange, not strange, likely, distance))
+        return answers
 
-    def _strange(self, image: Float[np.ndarray, "c h w"]) -> tuple[str, ...]:
+    def _strange(self, image: Float[np.ndarray, "c h w"], distance: float | None) -> tuple[str, ...]:
         """A warning where the image is unlike those the network knows: its confidence then means nothing."""
         said = strangeness(image, self.card["familiar"])
+        if distance is not None and distance > 1:
+            said.append(f"features {distance:.2g}x as far from theirs as 99 % of them are")
         return (f"unlike the training images, do not trust the class: {', '.join(said)}",) if said else ()
 
     def fit(
@@ -116,29 +156,30 @@ class Trained:
                             f"{images.shape[1]}. Choose {bands} band(s) of it, or another model.")
         if not np.isfinite(images).all():
             raise UserError("The image has pixels that are not finite (NaN or infinity). Fill or crop them.")
-        x, warnings = torch.from_numpy(np.array(images)), []
+        factor = self.factor(images.shape[-2:], pixel_scale_arcsec)
+        x, warnings = rescale(torch.from_numpy(np.array(images)), factor), []
         if self.pixel_scale_arcsec and pixel_scale_arcsec:
-            x = self._to_scale(x, pixel_scale_arcsec, warnings)
-        elif x.shape[-2:] != (height, width):
+            if abs(factor - 1) > 1e-3:
+                warnings.append(f"resampled from {pixel_scale_arcsec:.3g} to {self.pixel_scale_arcsec:.3g} "
+                                "arcsec per pixel")
+            if factor > 1.5:
+                warnings.append("pixels are coarser than in training: fine structure cannot be seen")
+        elif images.shape[-2:] != (height, width):
             field_arcsec = f"{height * self.pixel_scale_arcsec:.2g} arcsec" if self.pixel_scale_arcsec else \
                 f"{height} pixels"
             warnings.append(f"pixel scale unknown: stretched to the training field of {field_arcsec}")
-            x = rescale(x, height / x.shape[-2])
         if x.shape[-2:] != (height, width):
             if min(x.shape[-2:]) < 0.8 * height:
                 warnings.append("field smaller than the training field: border repeated")
             x = center_crop(x, height)
         return x.numpy(), tuple(warnings)
 
-    def _to_scale(self, x: Tensor, pixel_scale_arcsec: float, warnings: list[str]) -> Tensor:
-        assert self.pixel_scale_arcsec
-        factor = pixel_scale_arcsec / self.pixel_scale_arcsec
-        if abs(factor - 1) > 1e-3:
-            warnings.append(f"resampled from {pixel_scale_arcsec:.3g} to {self.pixel_scale_arcsec:.3g} "
-                            "arcsec per pixel")
-        if factor > 1.5:
-            warnings.append("pixels are coarser than in training: fine structure cannot be seen")
-        return rescale(x, factor)
+    def factor(self, size: Sequence[int], pixel_scale_arcsec: float | None) -> float:
+        """By how much :meth:`fit` resamples an image of this (h, w): to the training scale where both scales are
+        known, else to the height of the training images."""
+        if self.pixel_scale_arcsec and pixel_scale_arcsec:
+            return pixel_scale_arcsec / self.pixel_scale_arcsec
+        return self.shape[1] / size[0] if tuple(size) != self.shape[1:] else 1.0
 
 
 def load_model(name: str) -> Trained:

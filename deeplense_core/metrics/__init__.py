@@ -23,6 +23,7 @@ from deeplense_core.metrics.classification import (
     metric_names,
     paired_difference,
 )
+from deeplense_core.metrics.conformal import class_sets, coverage, fit_thresholds
 from deeplense_core.metrics.curves import (
     auc_binary,
     average_precision,
@@ -47,12 +48,15 @@ __all__ = [
     "baseline_rows",
     "brier",
     "class_curves",
+    "class_sets",
     "classification_metrics",
     "confusion",
+    "coverage",
     "ece",
     "f1_macro",
     "find_metrics",
     "fit_temperature",
+    "fit_thresholds",
     "log_loss",
     "metric_names",
     "operating_point",

@@ -72,6 +72,22 @@ class D4Net(nn.Module):
         x = x.unflatten(1, (2, -1)).flatten(3)  # (b, mirror, f, places)
         return self.head(torch.cat([x.mean((1, 3)), x.mean(1).amax(2)], 1))
 
+    def to_sky(self, polar: Float[Tensor, "b r a"], size: tuple[int, int]) -> Float[Tensor, "b h w"]:
+        """A map on this network's (radius, angle) grid as an image of ``size`` (h, w), interpolated linearly.
+
+        It is 0 outside the largest circle in the image, which the network never sees.
+        """
+        (height, width), angles, side = size, polar.shape[2], min(size)
+        y = (2 * torch.arange(height, device=polar.device)[:, None] + 1 - height) / side
+        x = (2 * torch.arange(width, device=polar.device) + 1 - width) / side
+        radius = torch.hypot(x, y)
+        turn = torch.atan2(y, x.expand(height, -1)) / (2 * math.pi) % 1
+        closed = F.pad(polar[:, None], (1, 1, 0, 0), mode="circular")
+        places = torch.stack([(2 * turn * angles + 2) / (angles + 2) - 1, 2 * radius - 1], -1)  # (h, w, 2)
+        sky = F.grid_sample(closed, places.to(polar).expand(len(polar), -1, -1, -1), padding_mode="border",
+                            align_corners=False)  # fmt: skip
+        return sky[:, 0] * (radius <= 1)
+
 
 def polar_grid(radii: int, angles: int) -> Float[Tensor, "1 r a 2"]:
     """Where to sample, in units of the image's half side: x and y of each (radius, angle).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jaxtyping import Float
@@ -19,15 +21,22 @@ def head_of(net: nn.Module) -> nn.Module:
     return next(getattr(net, name) for name in HEADS if hasattr(net, name))
 
 
-def features(net: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
-    """Features of preprocessed images, the input of :func:`head_of`; gradients flow through them."""
+@contextmanager
+def head_inputs(net: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that gets the features (b, d) of each pass of ``net`` within the block."""
     caught: list[Tensor] = []
-    hook = head_of(net).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+    hook = head_of(net).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].flatten(1)))
     try:
-        net(images)
+        yield caught
     finally:
         hook.remove()
-    return caught[0].flatten(1)
+
+
+def features(net: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+    """Features of preprocessed images, the input of :func:`head_of`; gradients flow through them."""
+    with head_inputs(net) as caught:
+        net(images)
+    return caught[0]
 
 
 def feature_size(net: nn.Module) -> int:

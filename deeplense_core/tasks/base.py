@@ -18,6 +18,7 @@ TASKS = Registry("task")
 
 - ``configs``: the settings classes of that task, flat names, no name twice;
 - ``labelled``: whether only labelled images serve to train and to score;
+- ``calibrated`` (absent: False): whether its outputs are class logits, for :mod:`deeplense_core.calibrate`;
 - ``evaluate``: ``(model: Trained, data: DataInfo, part: Images, progress) -> Outcome``.
 """
 

@@ -60,7 +60,7 @@ def evaluate(model: Trained, data: DataInfo, part: Images, progress: Progress | 
 
 
 @TASKS.register("classify", configs=(ClassifyConfig, PreprocessConfig, AugmentConfig), labelled=True,
-                evaluate=evaluate, label="Classify substructure")
+                calibrated=True, evaluate=evaluate, label="Classify substructure")
 class ClassifyTask:
     """Classify a lens image: no substructure, subhalo or vortex."""
 
