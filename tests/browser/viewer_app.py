@@ -26,7 +26,7 @@ def lens(n: int, scale: float, seed: int = 0, bands: int = 1) -> np.ndarray:
     return (sky * np.linspace(0.6, 1.4, bands)[:, None, None] + noise).astype(np.float32)
 
 
-def panels(case: str) -> list[Panel]:
+def panels(case: str, seed: int = 0) -> list[Panel]:
     """The panels of a case."""
     if case == "wcs":
         return [Panel(lens(60, 0.1), "tilted", 0.1, TAN, "nJy"), Panel(lens(60, 0.1, 1)[:, :40], "cut", 0.1)]
@@ -36,7 +36,7 @@ def panels(case: str) -> list[Panel]:
     if case == "bands":
         return [Panel(lens(300, 0.025, bands=4), "four bands", 0.025, bands=("VIS", "Y", "J", "H"), unit="uJy")]
     if case == "same":
-        return [Panel(lens(50, 0.1), "one"), Panel(lens(50, 0.1), "other")]
+        return [Panel(lens(50, 0.1), "one", lock="a"), Panel(lens(50, 0.1), "other", lock="a")]
     if case == "names":
         return [Panel(lens(50, 0.1), XSS, unit=XSS, bands=(XSS,), overlay=lens(50, 0.1)[0], overlay_title=XSS)]
     if case == "overlay":
@@ -45,7 +45,6 @@ def panels(case: str) -> list[Panel]:
         heat = np.abs(lens(100, 0.05, 2)[0])
         return [Panel(lens(100, 0.05), "evidence", 0.05, overlay=heat, overlay_title="Grad-CAM",
                       curves=(ring,), unit="counts")]  # fmt: skip
-    seed = st.session_state.get("seed", 0)
     return [Panel(lens(75, 0.1, seed), f"seed {seed}", 0.1), Panel(lens(75, 0.1, seed + 1), f"seed {seed + 1}", 0.1)]
 
 
@@ -65,10 +64,12 @@ def real(case: str) -> list[Panel]:
     return [one, two]
 
 
-st.set_page_config(layout="wide")
-case = st.query_params.get("case", "")
-if st.button("New data", key="new"):
-    st.session_state["seed"] = st.session_state.get("seed", 0) + 10
-shown = real(case) if case in ("euclid", "hsc") else panels(case)
-state = viewer(shown, key="view", mode=st.query_params.get("mode", "side"))
-st.text(f"picked {state.picked}")
+if __name__ == "__main__":
+    st.set_page_config(layout="wide")
+    case = st.query_params.get("case", "")
+    st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+    if st.button("New data", key="new"):
+        st.session_state["seed"] = st.session_state.get("seed", 0) + 10
+    shown = real(case) if case in ("euclid", "hsc") else panels(case, st.session_state.get("seed", 0))
+    state = viewer(shown, key="view", mode=st.query_params.get("mode", "side"))
+    st.text(f"run {st.session_state['runs']}, picked {state.picked}")
