@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplense_core.registry import Registry
-from deeplense_core.sources import Batch, DataInfo, Images
+from deeplense_core.sources import Batch, DataInfo, Images, Source
 
 TASKS = Registry("task")
 """Entries carry
@@ -19,6 +19,7 @@ TASKS = Registry("task")
 - ``configs``: the settings classes of that task, flat names, no name twice;
 - ``labelled``: whether only labelled images serve to train and to score;
 - ``calibrated`` (absent: False): whether its outputs are class logits, for :mod:`deeplense_core.calibrate`;
+- ``defaults``, optional: defaults of this task for settings of the loop and of the source; a model has its own;
 - ``evaluate``: ``(model: Trained, data: DataInfo, part: Images, progress) -> Outcome``.
 """
 
@@ -31,7 +32,8 @@ class StepOut:
     """Outcome of one training step: the loss to go down and what to log beside it."""
 
     loss: Tensor
-    logs: Mapping[str, float] = field(default_factory=dict)
+    logs: Mapping[str, float | Tensor] = field(default_factory=dict)
+    """Single numbers by name."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Task(Protocol):
     """Name of the validation metric that picks the best epoch; larger is better."""
 
     def __init__(self, settings: Mapping[str, Any], data: DataInfo): ...
+
+    def look(self, source: Source) -> None:
+        """Measures what the network must know of the data before it is built: called once, before all others."""
+        ...
 
     def model_args(self) -> dict[str, Any]:
         """Keyword arguments for :func:`deeplense_core.models.build_model`."""

@@ -18,7 +18,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.familiarity import familiar_ranges
 from deeplense_core.forward import logits
 from deeplense_core.preprocess import PreprocessConfig, preprocess
-from deeplense_core.sources import Batch, DataInfo, Images
+from deeplense_core.sources import Batch, DataInfo, Images, Source
 from deeplense_core.spec import config_from, knob
 from deeplense_core.tasks.base import TASKS, Outcome, Progress, StepOut
 from deeplense_core.trained import Trained
@@ -75,6 +75,9 @@ class ClassifyTask:
         self.cfg = config_from(ClassifyConfig, settings)
         self.input = config_from(PreprocessConfig, settings)
         self.augmentation = config_from(AugmentConfig, settings)
+
+    def look(self, source: Source) -> None:
+        """Nothing: the preprocessing needs no numbers of the data."""
 
     def model_args(self) -> dict[str, int]:
         return {"in_channels": self.data.shape[0], "out_features": len(self.data.classes)}
