@@ -190,52 +190,68 @@ def _read_ahead(items: Iterator[Item], workers: int) -> Iterator[tuple[Item, Ans
     waiting: deque[tuple[Item, Future[Answer]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            item = next(items, None)
-            while item or waiting:
-                if item and len(waiting) < _AHEAD and reader.held_bytes < _HELD_BYTES:
-                    waiting.append((item, pool.submit(reader.read, item)))
-                    item = next(items, None)
-                else:
-                    ready, future = waiting.popleft()
-                    answer = future.result()
-                    reader.count(-_nbytes(answer))
-                    yield ready, answer
+            for number, item in enumerate(items):
+                waiting.append((item, pool.submit(reader.read, item, number)))
+                if len(waiting) == _AHEAD:
+                    yield reader.taken(*waiting.popleft())
+            while waiting:
+                yield reader.taken(*waiting.popleft())
         finally:
+            reader.stop()
             pool.shutdown(cancel_futures=True)
             reader.close()
 
 
 class _Reader:
-    """Opens files, each thread by a worker process of its own."""
+    """Opens files, each thread by a worker process of its own, and waits while too many bytes are held."""
 
     def __init__(self) -> None:
-        self.held_bytes = 0
-        """Pixels read and not yet taken."""
-        self._lock = threading.Lock()
+        self._held = self._taken = 0
+        """Bytes of pixels read and not yet taken; files taken."""
+        self._room = threading.Condition()
+        self._stopped = False
         self._own = threading.local()
         self._all: list[Decoder] = []
 
-    def count(self, more: int) -> None:
-        """Adds to ``held_bytes``."""
-        with self._lock:
-            self.held_bytes += more
+    def read(self, item: Item, number: int) -> Answer:
+        """What is in one file, or why it cannot be used.
 
-    def read(self, item: Item) -> Answer:
-        """What is in one file, or why it cannot be used."""
+        Args:
+            item: The file.
+            number: Its place; the next to be taken never waits.
+        """
         if item.refused is not None:
             return item.refused
         if not hasattr(self._own, "decoder"):
             self._own.decoder = Decoder()
             self._all.append(self._own.decoder)
+        with self._room:
+            self._room.wait_for(lambda: self._held < _HELD_BYTES or number == self._taken or self._stopped)
         try:
             image = self._own.decoder.read(Path(item.path), item.name)
-            self.count(image.pixels.nbytes)
-            return image
         except BadImageError as err:
             return err
         finally:
             if item.unpacked:
                 os.unlink(item.path)
+        with self._room:
+            self._held += image.pixels.nbytes
+        return image
+
+    def taken(self, item: Item, future: Future[Answer]) -> tuple[Item, Answer]:
+        """Waits for a file and makes room for others."""
+        answer = future.result()
+        with self._room:
+            self._held -= _nbytes(answer)
+            self._taken += 1
+            self._room.notify_all()
+        return item, answer
+
+    def stop(self) -> None:
+        """Lets nobody wait any longer."""
+        with self._room:
+            self._stopped = True
+            self._room.notify_all()
 
     def close(self) -> None:
         """Ends the processes, once the threads have."""

@@ -78,30 +78,25 @@ class Journal:
         self.failed += "failed" in record
 
     def _take_up(self, made_with: dict[str, Any]) -> None:
+        os.ftruncate(self._lock, self._whole_lines())  # a line that a crash tore is done again
         with open(self.path, "rb") as file:
-            first = _record(file.readline())
-        if first is None:  # new, or its first line was torn
-            os.ftruncate(self._lock, 0)
+            first = file.readline()
+        if not first:
             append_line(self.path, json.dumps(made_with).encode())
-        elif first != made_with:
+        elif json.loads(first) != made_with:
             raise UserError(f"{self.path.name!r} is of an interrupted run with another model or pixel scale. "
                             "Repeat that one to finish it, or delete the file to begin anew.")  # fmt: skip
         for record in self._records():
             self._count(record)
             self._known.add(hash(record["key"]))
 
+    def _whole_lines(self) -> int:
+        """Bytes up to the end of the last line that has one."""
+        with open(self.path, "rb") as file:
+            return sum(len(line) for line in file if line.endswith(b"\n"))
+
     def _records(self) -> Iterator[dict[str, Any]]:
         with open(self.path, "rb") as file:
             file.readline()
             for line in file:
-                record = _record(line)
-                if record is not None:
-                    yield record
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    """One line; None where a crash tore it, so that its file is done again."""
-    try:
-        return json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
-        return None
+                yield json.loads(line)
