@@ -1,11 +1,12 @@
 // The viewer as a component: one instance for each place on a page, its choices kept by key.
 
 const GAP = 8;
-const NARROWEST = 250;
+const NARROWEST = 230;
 const instances = new WeakMap();
 
 class Viewer {
   constructor(parent) {
+    if (!el("canvas").getContext("2d")) throw new Error("this browser draws no canvas");
     this.root = el("section", { class: "viewer", "aria-label": "Image viewer" });
     this.bars = el("div", { class: "bars" });
     this.plate = el("div", { class: "plate" });
@@ -33,7 +34,8 @@ class Viewer {
     this.state = stateOf(header);
     this.panels = makePanels(header, values);
     const last = this.panels.length - 1;
-    if (this.state.first > last || this.state.second > last) Object.assign(this.state, { first: 0, second: Math.min(1, last) });
+    const gone = this.state.first > last || this.state.second > last;
+    if (gone) Object.assign(this.state, { first: 0, second: Math.min(1, last) });
     this.rebuild();
   }
 
@@ -53,11 +55,11 @@ class Viewer {
 
   // --- changes
 
-  change(changes, light = false) {
+  change = (changes, light = false) => {
     Object.assign(this.state, changes);
     if (light) this.redraw();
     else this.rebuild();
-  }
+  };
 
   changeSettings(panels, changes, light) {
     for (const panel of panels) Object.assign(settingsOf(this.state, panel), changes);
@@ -71,7 +73,8 @@ class Viewer {
   }
 
   rebuild() {
-    const focused = this.root.getRootNode().activeElement?.getAttribute("name");
+    const active = this.root.getRootNode().activeElement;
+    const onPlate = this.plate.contains(active);
     this.bars.replaceChildren(...[...controlRows(this), this.help && keyList()].filter(Boolean));
     const panes = { side: this.panels.length, slider: 1, blink: 1, difference: 1 }[this.mode];
     if (this.panes?.length !== panes || this.shape !== this.mode) {
@@ -79,7 +82,9 @@ class Viewer {
       this.panes = Array.from({ length: panes }, (_, k) => new Pane(this, k));
       this.plate.replaceChildren(...this.panes.map((pane) => pane.node));
     }
-    if (focused) this.bars.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
+    const name = active?.getAttribute("name");
+    if (name) this.bars.querySelector(`[name="${CSS.escape(name)}"]`)?.focus();
+    if (onPlate && !this.plate.contains(active)) this.panes[0].canvas.focus();
     this.blinkEvery(this.state.blink.every);
     this.layout();
   }
@@ -197,8 +202,12 @@ class Viewer {
 }
 
 function failed(parent, error) {
-  const link = el("a", { href: "?viewer=plain", target: "_self", text: "Show plain pictures" });
-  parent.append(el("p", { class: "viewer-failed", text: `The image viewer could not start here: ${error.message}. ` }, link));
+  const address = new URL(window.location.href);
+  address.searchParams.set("viewer", "plain");
+  const link = el("a", { href: address.href, target: "_self", text: "Show plain pictures" });
+  parent.querySelector(".viewer-failed")?.remove();
+  const text = `The image viewer could not start here: ${error.message}. `;
+  parent.append(el("p", { class: "viewer-failed", text }, link));
 }
 
 export default function ({ data, parentElement, setStateValue }) {
@@ -214,7 +223,7 @@ export default function ({ data, parentElement, setStateValue }) {
     failed(parentElement, error);
   }
   return () => {
-    viewer.destroy();
+    viewer?.destroy();
     instances.delete(parentElement);
   };
 }

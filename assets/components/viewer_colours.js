@@ -47,8 +47,7 @@ function coloured(display, table) {
 // RGBA of a map to lay over an image: one blue, opaque where the map is high; a map of both signs is red below
 // 0 and blue above, opaque far from it.
 function overlayRgba(values) {
-  const known = finiteValues(values);
-  const [low, high] = [known.reduce((a, b) => Math.min(a, b), Infinity), known.reduce((a, b) => Math.max(a, b), -Infinity)];
+  const [low, high] = limitsOf(values, "minmax");
   const signed = low < 0 && high > 0;
   const far = Math.max(Math.abs(low), Math.abs(high));
   const out = new Uint8ClampedArray(4 * values.length);
@@ -58,5 +57,5 @@ function overlayRgba(values) {
     out.set(share < 0 ? [255, 96, 80] : [64, 200, 255], 4 * i);
     out[4 * i + 3] = 255 * Math.abs(share);
   }
-  return { rgba: out, low, high };
+  return out;
 }

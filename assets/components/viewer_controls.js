@@ -2,7 +2,7 @@
 
 function el(tag, { text, on = {}, ...attributes } = {}, ...children) {
   const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) if (value !== null && value !== false) node.setAttribute(name, value);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
   for (const [event, act] of Object.entries(on)) node.addEventListener(event, act);
   if (text !== undefined) node.textContent = text;
   node.append(...children.filter(Boolean));
@@ -17,12 +17,17 @@ function choice(name, label, options, value, choose) {
     option.selected = key === picked;
     return option;
   });
-  const select = el("select", { name, "aria-label": label, on: { change: (event) => choose(event.target.value) } }, ...entries);
-  return el("label", { class: "choice" }, el("span", { text: label }), select);
+  const on = { change: (event) => choose(event.target.value) };
+  return labelled(label, el("select", { name, "aria-label": label, on }, ...entries));
+}
+
+function labelled(label, control) {
+  return el("label", { class: "choice" }, el("span", { text: label }), control);
 }
 
 function toggle(name, label, pressed, act, title = label) {
-  return el("button", { type: "button", name, "aria-pressed": String(pressed), title, text: label, on: { click: act } });
+  const on = { click: act };
+  return el("button", { type: "button", name, "aria-pressed": String(pressed), title, text: label, on });
 }
 
 function button(name, label, act, title) {
@@ -30,13 +35,13 @@ function button(name, label, act, title) {
 }
 
 function range(name, label, [min, max, step], value, act) {
-  const input = el("input", { type: "range", name, min, max, step, value, "aria-label": label, on: { input: (e) => act(Number(e.target.value)) } });
-  return el("label", { class: "choice" }, el("span", { text: label }), input);
+  const on = { input: (event) => act(Number(event.target.value)) };
+  return labelled(label, el("input", { type: "range", name, min, max, step, value, "aria-label": label, on }));
 }
 
 function number(name, label, value, act) {
-  const input = el("input", { type: "number", step: "any", name, value, "aria-label": label, on: { change: (e) => act(Number(e.target.value)) } });
-  return el("label", { class: "choice" }, el("span", { text: label }), input);
+  const on = { change: (event) => act(Number(event.target.value)) };
+  return labelled(label, el("input", { type: "number", step: "any", name, value, "aria-label": label, on }));
 }
 
 function names(panels) {
@@ -46,11 +51,12 @@ function names(panels) {
 // How the panels are put together and what lies over them.
 function viewControls(viewer) {
   const { state, panels } = viewer;
-  const set = (changes) => () => viewer.change(changes);
   const parts = [];
   if (panels.length > 1) {
-    const modes = Object.entries(MODES).map(([mode, text]) => toggle(`mode-${mode}`, text, state.mode === mode, set({ mode })));
-    parts.push(el("div", { class: "joined", role: "group", "aria-label": "How the panels are put together" }, ...modes));
+    const modes = Object.entries(MODES).map(([mode, text]) => {
+      return toggle(`mode-${mode}`, text, state.mode === mode, () => viewer.change({ mode }));
+    });
+    parts.push(el("div", { class: "joined", role: "group", "aria-label": "How panels are put together" }, ...modes));
   }
   const pair = viewer.mode === "slider" || viewer.mode === "difference";
   if (pair && panels.length > 2) {
@@ -58,15 +64,24 @@ function viewControls(viewer) {
     parts.push(choice("first", a, names(panels), state.first, (v) => viewer.change({ first: Number(v) })));
     parts.push(choice("second", b, names(panels), state.second, (v) => viewer.change({ second: Number(v) })));
   }
-  if (pair) parts.push(button("swap", "⇄", () => viewer.change({ first: state.second, second: state.first }), "Swap both"));
+  if (pair) {
+    const swapped = { first: state.second, second: state.first };
+    parts.push(button("swap", "⇄", () => viewer.change(swapped), "Swap both"));
+  }
   if (viewer.mode === "blink") parts.push(...blinkControls(viewer));
-  if (panels.some((p) => p.overlay)) {
-    const title = panels.find((p) => p.overlay).overlay.title;
-    parts.push(toggle("overlay", title, state.overlay, () => viewer.change({ overlay: !state.overlay }), `Show ${title}`));
-    if (state.overlay) parts.push(range("opacity", "Opacity", [0, 1, 0.05], state.opacity, (opacity) => viewer.change({ opacity }, true)));
+  return [...parts, ...overControls(viewer)];
+}
+
+function overControls({ state, panels, change }) {
+  const parts = [];
+  const title = panels.find((p) => p.overlay)?.overlay.title;
+  if (title) parts.push(toggle("overlay", title, state.overlay, () => change({ overlay: !state.overlay })));
+  if (title && state.overlay) {
+    parts.push(range("opacity", "Opacity", [0, 1, 0.05], state.opacity, (opacity) => change({ opacity }, true)));
   }
   if (panels.some((p) => p.curves.length)) {
-    parts.push(toggle("curves", "Curves", state.curves, () => viewer.change({ curves: !state.curves }), "Critical curves and caustics"));
+    const words = "Critical curves and caustics";
+    parts.push(toggle("curves", "Curves", state.curves, () => change({ curves: !state.curves }), words));
   }
   return parts;
 }
@@ -85,7 +100,8 @@ function zoomControls(viewer) {
 function controlRows(viewer) {
   const row = (label, ...parts) => el("div", { class: "row", role: "toolbar", "aria-label": label }, ...parts);
   const [view, colours, zoom] = [viewControls(viewer), colourControls(viewer), zoomControls(viewer)];
-  return view.length ? [row("View", ...view, ...zoom), row("Colours", ...colours)] : [row("Colours and view", ...colours, ...zoom)];
+  if (!view.length) return [row("Colours and view", ...colours, ...zoom)];
+  return [row("View", ...view, ...zoom), row("Colours", ...colours)];
 }
 
 function blinkControls(viewer) {
@@ -123,7 +139,8 @@ function colourControls(viewer) {
   const parts = [];
   if (all.length > 1) {
     const options = { all: "all panels", ...Object.fromEntries(all.map((p) => [p.group, targetName(viewer, p)])) };
-    parts.push(choice("target", "For", options, chosen.length ? state.target : "all", (target) => viewer.change({ target })));
+    const now = chosen.length ? state.target : "all";
+    parts.push(choice("target", "For", options, now, (target) => viewer.change({ target })));
   }
   if (!rgb) parts.push(choice("curve", "Stretch", STRETCHES, common("curve"), (curve) => set({ curve })));
   parts.push(choice("limits", "Limits", LIMITS, common("limits"), (limits) => set(byHand(viewer, aimed[0], limits))));
@@ -131,7 +148,7 @@ function colourControls(viewer) {
     parts.push(number("low", "from", each[0].low, (low) => set({ low }, true)));
     parts.push(number("high", "to", each[0].high, (high) => set({ high }, true)));
   }
-  if (!rgb) parts.push(choice("colormap", "Colours", Object.fromEntries(COLOUR_MAPS.map((n) => [n, n])), common("colormap"), (colormap) => set({ colormap })));
+  if (!rgb) parts.push(choice("colormap", "Colours", COLOUR_MAPS, common("colormap"), (colormap) => set({ colormap })));
   parts.push(toggle("invert", "Invert", common("invert") === true, () => set({ invert: common("invert") !== true })));
   parts.push(...bandControls(viewer, aimed, common, set));
   return parts;
@@ -157,14 +174,16 @@ function bandControls(viewer, aimed, common, set) {
     const change = (v) => set({ rgb: rgb.map((old, j) => (j === k ? Number(v) : old)) });
     if (panel.c > 3) parts.push(choice(`rgb-${letter}`, letter, bands, rgb[k], change));
   });
-  parts.push(range("q", "Q", [0.5, 20, 0.5], groupLimits(viewer.state, viewer.panels, panel).q, (q) => set({ q }, true)));
+  const { q: now } = groupLimits(viewer.state, viewer.panels, panel);
+  parts.push(range("q", "Q", [0.5, 20, 0.5], now, (q) => set({ q }, true)));
   return parts;
 }
 
 const KEYS = [
   ["Wheel, + −", "zoom"], ["Drag, arrows", "move"], ["Double click, 0", "show all"],
-  ["Shift + arrows", "move the crosshair by a pixel"], ["Enter, Shift + click", "mark the pixel"], ["Esc", "no crosshair"],
-  ["M", "next mode"], ["S", "next stretch"], ["I", "invert"], ["O", "map over the image"], ["B", "blink on and off"], ["N", "next panel"],
+  ["Shift + arrows", "move the crosshair by a pixel"], ["Enter, Shift + click", "mark the pixel"],
+  ["Esc", "no crosshair"], ["M", "next mode"], ["S", "next stretch"], ["I", "invert"], ["O", "map over the image"],
+  ["B", "blink on and off"], ["N", "next panel"],
 ];
 
 function keyList() {

@@ -14,7 +14,8 @@ function geometry(width, height, field, view) {
   };
   const fit = Math.min(box.width / field[0], box.height / field[1]);
   const far = Math.max(...field);
-  return { box, k: fit * view.zoom, centre: [view.x * far, view.y * far], middle: [box.left + box.width / 2, box.top + box.height / 2] };
+  const middle = [box.left + box.width / 2, box.top + box.height / 2];
+  return { box, k: fit * view.zoom, centre: [view.x * far, view.y * far], middle };
 }
 
 function toScreen(g, [x, y]) {
@@ -48,15 +49,16 @@ function clipped(ctx, { left, top, width, height }, draw) {
 }
 
 function drawImage(ctx, g, panel, picture) {
-  const [x, y] = toScreen(g, [-(panel.w * panel.step) / 2 + panel.shift[0], (panel.h * panel.step) / 2 + panel.shift[1]]);
-  ctx.drawImage(picture, x, y, panel.w * panel.step * g.k, panel.h * panel.step * g.k);
+  const [width, height] = [panel.w * panel.step, panel.h * panel.step];
+  const [x, y] = toScreen(g, [panel.shift[0] - width / 2, panel.shift[1] + height / 2]);
+  ctx.drawImage(picture, x, y, width * g.k, height * g.k);
 }
 
 function drawOverlay(ctx, g, panel, opacity) {
   ctx.save();
   ctx.globalAlpha = opacity;
   ctx.imageSmoothingEnabled = true;
-  drawImage(ctx, g, panel, overlayOf(panel).canvas);
+  drawImage(ctx, g, panel, overlayOf(panel));
   ctx.restore();
 }
 
@@ -64,7 +66,9 @@ function drawCurves(ctx, g, panel) {
   const size = panel.scale ? panel.step / panel.scale : panel.step;
   for (const curve of panel.curves) {
     ctx.beginPath();
-    for (const [x, y] of curve.points) ctx.lineTo(...toScreen(g, [x * size + panel.shift[0], y * size + panel.shift[1]]));
+    for (const [x, y] of curve.points) {
+      ctx.lineTo(...toScreen(g, [x * size + panel.shift[0], y * size + panel.shift[1]]));
+    }
     ctx.setLineDash(curve.dash ? curve.dash.split(/[ ,]+/).map(Number) : []);
     ctx.lineWidth = 1.6;
     ctx.strokeStyle = curve.color;
@@ -118,7 +122,9 @@ function drawAxes(ctx, g, panel) {
   ctx.lineWidth = 1;
   const ticks = (from, to, origin, draw) => {
     const [a, b] = [(Math.min(from, to) - origin) / own, (Math.max(from, to) - origin) / own];
-    for (let k = Math.ceil(a / step); k * step <= b; k++) draw(k * step * own + origin, (k * step).toFixed(decimals).replace("-", "−"));
+    for (let k = Math.ceil(a / step); k * step <= b; k++) {
+      draw(k * step * own + origin, (k * step).toFixed(decimals).replace("-", "−"));
+    }
   };
   const zero = panel.scale ? panel.shift : placeOf(panel, [0, panel.lower ? 0 : panel.h - 1]);
   const [x0, y1] = toPlace(g, [left, top]);
@@ -162,7 +168,8 @@ function drawCompass(ctx, g, panel) {
   const [x, y] = [g.box.left + g.box.width - 38, g.box.top + 42];
   ctx.font = FONT;
   ctx.textAlign = "center";
-  for (const [name, [columns, rows]] of [[panel.sky.names[1] === "Dec" ? "N" : panel.sky.names[1], arrows.north], [panel.sky.names[0] === "RA" ? "E" : panel.sky.names[0], arrows.east]]) {
+  const [east, north] = panel.sky.names[0] === "RA" ? ["E", "N"] : panel.sky.names;
+  for (const [name, [columns, rows]] of [[north, arrows.north], [east, arrows.east]]) {
     const [dx, dy] = [columns, panel.lower ? -rows : rows];
     if (!Number.isFinite(dx + dy)) continue;
     const [tx, ty] = [x + 22 * dx, y + 22 * dy];

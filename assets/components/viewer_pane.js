@@ -1,5 +1,9 @@
 // One pane: a canvas with its title above and the readout below, and what pointer and keys do on it.
 
+const BORDER_STEPS = {
+  ArrowLeft: -0.01, ArrowDown: -0.01, ArrowRight: 0.01, ArrowUp: 0.01, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1,
+};
+
 class Pane {
   constructor(viewer, number) {
     this.viewer = viewer;
@@ -10,7 +14,8 @@ class Pane {
     this.canvas = el("canvas", { class: "sky", tabindex: 0, role: "application", "aria-roledescription": "image" });
     this.stage = el("div", { class: "stage" }, this.canvas);
     this.readout = el("div", { class: "readout" });
-    this.node = el("figure", { class: "pane" }, el("figcaption", {}, this.title, this.bar, this.said), this.stage, this.readout);
+    const caption = el("figcaption", {}, this.title, this.bar, this.said);
+    this.node = el("figure", { class: "pane" }, caption, this.stage, this.readout);
     if (viewer.mode === "slider") this.addHandle();
     this.listen();
   }
@@ -104,9 +109,11 @@ class Pane {
     }
     const parts = [el("span", { class: "xy", text: `x ${pixel[0]}  y ${pixel[1]}` })];
     parts.push(el("span", { class: "value", text: this.valueText(panel, pixel) }));
-    const otherPixel = other && wholePixel(other, cross);
-    if (otherPixel) parts.push(el("span", { class: "value", text: `| ${this.valueText(other, otherPixel)}` }));
-    if (panel.sky.position) parts.push(el("span", { class: "sky-position", text: skyText(panel.sky, pixelAt(panel, cross)) }));
+    const right = other && wholePixel(other, cross);
+    if (right) parts.push(el("span", { class: "value", text: `| ${this.valueText(other, right)}` }));
+    if (panel.sky.position) {
+      parts.push(el("span", { class: "sky-position", text: skyText(panel.sky, pixelAt(panel, cross)) }));
+    }
     if (panel.overlay && this.viewer.state.overlay) {
       const over = panel.overlay.array.values[pixel[1] * panel.w + pixel[0]];
       parts.push(el("span", { text: `${panel.overlay.title} ${over.toPrecision(3)}` }));
@@ -136,7 +143,8 @@ class Pane {
     canvas.addEventListener("wheel", (event) => {
       event.preventDefault();
       const lines = event.deltaMode === 1 ? 20 : 1;
-      viewer.zoomBy(Math.exp(-Math.max(-240, Math.min(240, event.deltaY * lines)) / 500), toPlace(this.geometry, at(event)));
+      const turned = Math.max(-240, Math.min(240, event.deltaY * lines));
+      viewer.zoomBy(Math.exp(-turned / 500), toPlace(this.geometry, at(event)));
     }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => {
       if (event.shiftKey) {
@@ -149,6 +157,7 @@ class Pane {
     });
     canvas.addEventListener("pointermove", (event) => {
       const here = at(event);
+      this.readout.removeAttribute("aria-live");
       if (drag) {
         const { k } = this.geometry;
         viewer.panBy((drag[0] - here[0]) / k, (here[1] - drag[1]) / k);
@@ -201,6 +210,7 @@ class Pane {
   // Moves the crosshair by a pixel of this pane; it begins at the middle of what is seen.
   stepCross(dx, dy) {
     const { panel } = this;
+    this.readout.setAttribute("aria-live", "polite");
     const [column, row] = pixelAt(panel, this.viewer.state.cross || this.geometry.centre).map(Math.round);
     const next = [column + dx, row + (panel.lower ? dy : -dy)];
     const inside = [Math.min(panel.w - 1, Math.max(0, next[0])), Math.min(panel.h - 1, Math.max(0, next[1]))];
@@ -230,21 +240,23 @@ class Pane {
       move((event.clientX - this.canvas.getBoundingClientRect().left - box.left) / box.width);
     });
     this.handle.addEventListener("keydown", (event) => {
-      const steps = { ArrowLeft: -0.01, ArrowDown: -0.01, ArrowRight: 0.01, ArrowUp: 0.01, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 };
-      if (!(event.key in steps)) return this.onKey(event);
+      if (!(event.key in BORDER_STEPS)) return this.onKey(event);
       event.preventDefault();
-      return move(viewer.state.split + steps[event.key] * (event.shiftKey ? 10 : 1));
+      return move(viewer.state.split + BORDER_STEPS[event.key] * (event.shiftKey ? 10 : 1));
     });
   }
 }
 
 function sizeText(panel) {
   const size = `${panel.w} × ${panel.h}`;
-  if (panel.scale) return `${size} pixels of ${Number(panel.scale.toPrecision(4))} arcsec, ${panel.sky.reason || panel.sky.frame || "WCS"}`;
-  return panel.sky.reason ? `${size}, ${panel.sky.reason}, pixels` : `${size} pixels, ${panel.sky.frame || "WCS"}`;
+  const sky = panel.sky.reason || panel.sky.frame || "WCS";
+  if (panel.scale) return `${size} pixels of ${Number(panel.scale.toPrecision(4))} arcsec, ${sky}`;
+  return panel.sky.reason ? `${size}, ${sky}, pixels` : `${size} pixels, ${sky}`;
 }
 
 function skyText(sky, pixel) {
   const [lon, lat] = sky.position(...pixel);
-  return `${sky.names[0]} ${lon.toFixed(7)}  ${sky.names[1]} ${lat < 0 ? "−" : "+"}${Math.abs(lat).toFixed(7)}${sky.frame ? ` ${sky.frame}` : ""}`;
+  if (!Number.isFinite(lon + lat)) return "outside the projection";
+  const sign = lat < 0 ? "−" : "+";
+  return `${sky.names[0]} ${lon.toFixed(7)}  ${sky.names[1]} ${sign}${Math.abs(lat).toFixed(7)} ${sky.frame}`;
 }

@@ -250,7 +250,8 @@ function exact(value) {
 function limitsText([low, high]) {
   const size = Math.max(Math.abs(low), Math.abs(high));
   if (!Number.isFinite(size)) return "no finite value";
-  if (size && (size < 1e-3 || size >= 1e6)) return `${low.toExponential(2)} to ${high.toExponential(2)}`.replaceAll("-", "−");
   const decimals = size ? Math.max(0, 2 - Math.floor(Math.log10(size))) : 0;
-  return `${low.toFixed(decimals)} to ${high.toFixed(decimals)}`.replaceAll("-", "−");
+  const small = size && (size < 1e-3 || size >= 1e6);
+  const text = (value) => (small ? value.toExponential(2) : value.toFixed(decimals));
+  return `${text(low)} to ${text(high)}`.replaceAll("-", "−");
 }

@@ -24,11 +24,11 @@ function makeSky(cards) {
   const [lon, lat] = swapped ? [1, 0] : [0, 1];
   const [, name, code] = /^(RA|GLON|ELON)-+([A-Z]{3})/.exec(types[lon]) || [];
   if (!name || !/^(DEC|GLAT|ELAT)-/.test(types[lat])) return { reason: "axes not on the sky" };
-  const polynomial = code === "TPV" || (code === "TAN" && Object.keys(cards).some((k) => /^PV[12]_([5-9]|\d\d)$/.test(k)));
+  const some = (pattern) => Object.keys(cards).some((card) => pattern.test(card));
+  const polynomial = code === "TPV" || (code === "TAN" && some(/^PV[12]_([5-9]|\d\d)$/));
   const latitude = LATITUDES[polynomial ? "TAN" : code];
-  if (!latitude || (code !== "TAN" && !polynomial && Object.keys(cards).some((k) => k.startsWith(`PV${lat + 1}_`)))) {
-    return { reason: `projection ${code} not supported` };
-  }
+  const slanted = code !== "TAN" && !polynomial && some(new RegExp(`^PV${lat + 1}_`));
+  if (!latitude || slanted) return { reason: `projection ${code} not supported` };
   const plane = toPlane(cards);
   const start = [cards[`CRVAL${lon + 1}`], cards[`CRVAL${lat + 1}`]].map((v, k) => v * unit(cards, k ? lat : lon));
   if (!start.every(Number.isFinite) || !plane(0, 0).every(Number.isFinite)) return { reason: "WCS incomplete" };
@@ -94,7 +94,7 @@ function tpv(cards, lon, lat) {
     const factors = terms.map((_, m) => cards[`PV${number}_${m}`] ?? (m === 1 ? 1 : 0));
     return (own, other) => {
       const r = Math.hypot(own, other);
-      return terms.reduce((sum, [p, q, k], m) => (factors[m] ? sum + factors[m] * own ** p * other ** q * r ** k : sum), 0);
+      return terms.reduce((sum, [p, q, k], m) => sum + factors[m] * own ** p * other ** q * r ** k, 0);
     };
   };
   const [first, second] = [axis(lon), axis(lat)];

@@ -2,12 +2,13 @@
 
 const MODES = { side: "Side by side", slider: "Slider", blink: "Blink", difference: "Difference" };
 const STRETCHES = { asinh: "asinh", log: "log", linear: "linear" };
-const COLOUR_MAPS = ["inferno", "gray", "viridis", "RdBu"];
+const COLOUR_MAPS = { inferno: "inferno", gray: "gray", viridis: "viridis", RdBu: "RdBu" };
 const DIFFERENCE = "difference";
 
 const states = new Map(); // by key of the viewer: lives on when the page draws the component anew
 const arrays = new Map(); // by hash: values and what was worked out from them, the last used last
-const ARRAYS_KEPT = 48;
+const BYTES_KEPT = 256 * 2 ** 20;
+const PICTURES_KEPT = 4; // of one array
 
 // The reader's choices under a key. `start` is what the page asked for; a choice of the page that has changed
 // since replaces the reader's.
@@ -30,11 +31,19 @@ function stateOf(start) {
 // An array of the data, with a store for what is worked out from it while its content stays the same.
 function arrayOf(described, values) {
   let known = arrays.get(described.hash);
-  if (!known) known = { hash: described.hash, values: values(described), memo: new Map() };
+  if (!known) known = newArray(described.hash, values(described));
   arrays.delete(described.hash);
   arrays.set(described.hash, known);
-  while (arrays.size > ARRAYS_KEPT) arrays.delete(arrays.keys().next().value);
+  let bytes = 0;
+  for (const array of [...arrays.values()].reverse()) {
+    bytes += array.values.byteLength;
+    if (bytes > BYTES_KEPT && array !== known) arrays.delete(array.hash);
+  }
   return known;
+}
+
+function newArray(hash, values) {
+  return { hash, values, memo: new Map(), pictures: new Map() };
 }
 
 function remembered(array, name, make) {
@@ -94,7 +103,8 @@ function pixelAt(panel, [x, y]) {
 
 function placeOf(panel, [column, row]) {
   const up = panel.lower ? row : panel.h - 1 - row;
-  return [(column - (panel.w - 1) / 2) * panel.step + panel.shift[0], (up - (panel.h - 1) / 2) * panel.step + panel.shift[1]];
+  const fromMiddle = [column - (panel.w - 1) / 2, up - (panel.h - 1) / 2];
+  return fromMiddle.map((pixels, axis) => pixels * panel.step + panel.shift[axis]);
 }
 
 // The whole pixel under a place, or null outside.
@@ -108,15 +118,19 @@ function wholePixel(panel, place) {
 function defaultSettings(panel, start) {
   const wanted = panel.stretch || start.stretch;
   return {
-    curve: wanted in STRETCHES ? wanted : "linear", limits: wanted === "zscale" ? "zscale" : "99.5", low: 0, high: 1,
+    asked: panel.stretch + panel.colormap, curve: wanted in STRETCHES ? wanted : "linear",
+    limits: wanted === "zscale" ? "zscale" : "99.5", low: 0, high: 1,
     colormap: panel.colormap || start.colormap, invert: false, band: panel.c >= 3 ? "rgb" : "0", q: null,
     rgb: panel.bands.join() === "R,G,B" ? [0, 1, 2] : [panel.c - 1, Math.round((panel.c - 1) / 2), 0],
   };
 }
 
 function settingsOf(state, panel) {
-  if (!state.settings.has(panel.group)) state.settings.set(panel.group, defaultSettings(panel, state.start));
-  const settings = state.settings.get(panel.group);
+  let settings = state.settings.get(panel.group);
+  if (settings?.asked !== panel.stretch + panel.colormap) {
+    settings = defaultSettings(panel, state.start);
+    state.settings.set(panel.group, settings);
+  }
   const known = settings.band === "rgb" ? panel.c >= 3 : settings.band === "mean" || Number(settings.band) < panel.c;
   if (!known || Math.max(...settings.rgb) >= panel.c) {
     const { band, rgb } = defaultSettings(panel, state.start);
@@ -129,7 +143,8 @@ function settingsOf(state, panel) {
 function bandValues(panel, band) {
   const size = panel.w * panel.h;
   if (band === "mean" || band === "rgb") {
-    return panel.c === 1 ? panel.array.values : remembered(panel.array, "mean", () => meanBand(panel.array.values, panel.c));
+    const { array, c } = panel;
+    return c === 1 ? array.values : remembered(array, "mean", () => meanBand(array.values, c));
   }
   return panel.array.values.subarray(Number(band) * size, (Number(band) + 1) * size);
 }
@@ -148,17 +163,18 @@ function groupLimits(state, panels, panel) {
   const members = panel.group === DIFFERENCE ? [panel] : panels.filter((p) => p.group === panel.group);
   const rgb = settings.band === "rgb";
   const hand = settings.limits === "hand";
-  const name = ["limits", hand ? "99.5" : settings.limits, settings.band, settings.rgb, ...members.map((p) => p.array.hash)].join();
+  const kind = hand ? "99.5" : settings.limits;
+  const name = ["limits", kind, settings.band, settings.rgb, ...members.map((p) => p.array.hash)].join();
   const found = remembered(panel.array, name, () => {
-    const kind = hand ? "99.5" : settings.limits;
     const values = (band) => joined(members.map((p) => bandValues(p, band)));
     if (rgb) return luptonLimits(settings.rgb.map(values), kind);
     const [low, high] = limitsOf(values(settings.band), kind);
     return panel.group === DIFFERENCE ? symmetric(low, high) : { low, high };
   });
   const { low, high } = settings;
-  if (rgb) return { ...found, q: settings.q ?? found.q, ...(hand ? { black: [low, low, low], white: [high, high, high] } : {}) };
-  return hand ? { low, high } : found;
+  if (!rgb) return hand ? { low, high } : found;
+  const q = settings.q ?? found.q;
+  return hand ? { black: [low, low, low], white: [high, high, high], q } : { ...found, q };
 }
 
 function symmetric(low, high) {
@@ -173,7 +189,7 @@ function stretchText(state, panels, panel) {
   const kind = { zscale: "zscale", minmax: "min – max", hand: "by hand" }[settings.limits] || `${settings.limits} %`;
   const unit = panel.unit ? ` ${panel.unit}` : "";
   if (settings.band !== "rgb") return `${settings.curve}, ${limitsText([limits.low, limits.high])}${unit} (${kind})`;
-  const each = limits.black.map((black, k) => `${panel.bands[settings.rgb[k]]} ${limitsText([black, limits.white[k]])}`);
+  const each = settings.rgb.map((band, k) => `${panel.bands[band]} ${limitsText([limits.black[k], limits.white[k]])}`);
   return `Lupton RGB, Q ${limits.q}: ${each.join(", ")}${unit} (${kind})`;
 }
 
@@ -181,8 +197,9 @@ function stretchText(state, panels, panel) {
 function pictureOf(state, panels, panel) {
   const settings = settingsOf(state, panel);
   const limits = groupLimits(state, panels, panel);
+  const { pictures } = panel.array;
   const name = JSON.stringify([settings, limits, panel.lower]);
-  if (panel.array.picture?.name === name) return panel.array.picture.canvas;
+  if (pictures.has(name)) return pictures.get(name);
   let rgba;
   if (settings.band === "rgb") {
     const scale = limits.white.map((white, k) => 1 / (white - limits.black[k] || 1));
@@ -193,8 +210,9 @@ function pictureOf(state, panels, panel) {
     const display = levels(bandValues(panel, settings.band), [limits.low, limits.high], settings.curve);
     rgba = coloured(display, colourTable(settings.colormap, settings.invert));
   }
-  panel.array.picture = { name, canvas: canvasOf(rgba, panel) };
-  return panel.array.picture.canvas;
+  if (pictures.size >= PICTURES_KEPT) pictures.delete(pictures.keys().next().value);
+  pictures.set(name, canvasOf(rgba, panel));
+  return pictures.get(name);
 }
 
 function canvasOf(rgba, { w, h, lower }) {
@@ -211,8 +229,7 @@ function canvasOf(rgba, { w, h, lower }) {
 
 function overlayOf(panel) {
   return remembered(panel.overlay.array, `picture ${panel.lower}`, () => {
-    const { rgba, low, high } = overlayRgba(panel.overlay.array.values);
-    return { canvas: canvasOf(rgba, panel), low, high };
+    return canvasOf(overlayRgba(panel.overlay.array.values), panel);
   });
 }
 
@@ -224,12 +241,12 @@ function differenceOf(state, a, b) {
   const name = JSON.stringify(["difference", b.array.hash, bandA, bandB, shift]);
   const array = remembered(a.array, name, () => {
     const values = subtract(fine, a, bandValues(a, bandA), b, bandValues(b, bandB));
-    return { hash: name + a.array.hash, values, memo: new Map() };
+    return newArray(name + a.array.hash, values);
   });
   const unit = a.unit === b.unit ? a.unit : "";
   return {
-    ...fine, c: 1, bands: [""], title: `${a.title} − ${b.title}`, unit, array, overlay: null, curves: [], group: DIFFERENCE,
-    stretch: "linear", colormap: "RdBu", of: [a, b], sampled: a.step !== b.step || a.w !== b.w || a.h !== b.h,
+    ...fine, c: 1, bands: [""], title: `${a.title} − ${b.title}`, unit, array, overlay: null, curves: [],
+    group: DIFFERENCE, stretch: "linear", colormap: "RdBu", sampled: a.step !== b.step || a.w !== b.w || a.h !== b.h,
   };
 }
 

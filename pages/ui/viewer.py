@@ -7,7 +7,7 @@ Three lines put an image on a page::
     viewer([Panel(image.pixels, image.meta["name"], image.pixel_scale_arcsec, bands=image.bands)], key="my_image")
 
 With ``?viewer=plain`` in the address, or ``DEEPLENSE_VIEWER=plain`` in the environment, the panels are plain
-pictures instead: for browsers where the component cannot run.
+pictures instead: for browsers where the component cannot run. ``?viewer=live`` ends that.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ STRETCHES = ("asinh", "log", "linear", "zscale", "percentile")
 COLORMAPS = ("inferno", "gray", "viridis", "RdBu")
 SCRIPTS = ("pixels", "colours", "sky", "state", "draw", "controls", "pane")
 """Files ``viewer_*.js`` of assets/components, in the order in which the browser reads them as one module."""
-MAX_VALUES = 48 * 2**20
-"""Pixel values in all panels together: 192 MB, just under what Streamlit sends at once."""
+MAX_VALUES = 44 * 2**20
+"""Pixel values in all panels together: 185 MB, just under what Streamlit sends at once."""
 _WCS_CARD = re.compile(
     r"(CTYPE|CRVAL|CRPIX|CUNIT|CDELT|CROTA)[12]|(CD|PC)[12]_[12]|PV[12]_\d+|[AB]_(\d_\d|ORDER)|LONPOLE|LATPOLE|RADESYS"
 )
@@ -147,8 +147,11 @@ def viewer(
 
 
 def plain_wanted() -> bool:
-    """Whether plain pictures were asked for, by the address or by the environment."""
-    return "plain" in (st.query_params.get("viewer"), os.environ.get("DEEPLENSE_VIEWER"))
+    """Whether plain pictures were asked for: by the address, once for all pages, or by the environment."""
+    wanted = st.session_state.get("viewer_kind") or os.environ.get("DEEPLENSE_VIEWER")
+    if asked := st.query_params.get("viewer"):
+        wanted = st.session_state["viewer_kind"] = asked
+    return wanted == "plain"
 
 
 def plain_panels(panels: Sequence[Panel], stretch: str, colormap: str) -> None:

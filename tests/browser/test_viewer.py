@@ -298,6 +298,18 @@ def test_names_are_shown_as_text(show):
     assert tab.title() != "hacked"
 
 
+def test_where_it_cannot_run_it_leads_to_plain_pictures(app, browser):
+    context = browser.new_context()
+    context.add_init_script("HTMLCanvasElement.prototype.getContext = () => null;")
+    tab = context.new_page()
+    tab.goto(f"{app}/?case=same")
+    tab.get_by_text("could not start here: this browser draws no canvas").wait_for(timeout=PATIENCE_MS)
+    tab.get_by_role("link", name="Show plain pictures").click()
+    expect(tab.locator("[data-testid=stImage] img")).to_have_count(2, timeout=PATIENCE_MS)
+    assert "case=same" in tab.url
+    context.close()
+
+
 def test_overlay_and_curves_switch_off(show):
     tab = show("overlay")
     with_both = pixels(tab)

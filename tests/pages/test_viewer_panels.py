@@ -130,6 +130,18 @@ def test_plain_pictures_where_they_are_asked_for(by, monkeypatch):
     assert app.image[1].proto.imgs[0].caption == "cube · asinh stretch, no WCS, pixels"
 
 
+def test_plain_pictures_stay_for_all_pages(open_page):
+    app = open_page("simulate", viewer="plain")
+    assert len(app.image) == 3
+    app.query_params.clear()
+    app.slider(key="lens_q").set_value(0.5).run()
+    assert len(app.image) == 3
+    app.query_params["viewer"] = "live"
+    app.run()
+    assert len(panels_of(app)) == 3
+    assert not app.image
+
+
 def test_plain_pictures_are_the_right_way_up():
     import io
 
