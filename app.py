@@ -14,6 +14,7 @@ PAGES = {
     "train": ("Train", ":material/model_training:"),
     "runs": ("Runs", ":material/list:"),
     "evaluate": ("Evaluate", ":material/show_chart:"),
+    "superres": ("Super-resolution", ":material/grid_4x4:"),
 }
 
 root = Path(__file__).parent

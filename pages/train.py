@@ -14,6 +14,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.runs import ACTIVE, list_runs
 from deeplense_core.spec import Knob
 from pages.ui.forms import PRESETS, knob_form, preset_values
+from pages.ui.layout import form_and_view
 from pages.ui.live import live_panel
 from pages.ui.messages import guard, show_error
 from pages.ui.picker import SIM, pick_data, pick_model, pick_network, run_label
@@ -103,7 +104,7 @@ def watch() -> None:
 
 
 page("Train", "Choose data and a model, start a job, watch it learn. It goes on when this page is closed.")
-form_cell, live_cell = st.columns([5, 7], gap="large")
+form_cell, live_cell = form_and_view()
 with form_cell:
     launch_form()
 with live_cell:

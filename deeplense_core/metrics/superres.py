@@ -26,6 +26,8 @@ ARC_SMOOTHING_PX, ARC_SIGMA = 2.0, 5.0
 """Arc pixels: the smoothed fine image stands this many sky sigmas above the sky."""
 CORE_ARCSEC = 0.4
 """Light within this radius belongs to the lens galaxy, not to arcs."""
+AVERAGED = " x8"
+"""After a row's name: the mean over the eight flips and quarter turns."""
 BETTER = {"psnr": 1, "psnr_median": 1, "psnr_of_mean_mse": 1, "arc_psnr": 1, "ssim": 1, "mse": -1, "perceptual": -1,
           "centroid_shift": -1, "einstein_radius_error": -1}
 """Metric -> 1 where more is better, -1 where less is; flux_ratio and reobs_chi2 are best at 1."""

@@ -5,11 +5,9 @@ replace this one, and the default bar holds a button that sends the chart to a s
 """
 
 from deeplense_core.plots.classes import (
-    METRIC_DISPLAY,
     class_bars,
     compare_figure,
     confusion_figure,
-    metric_label,
     score_figure,
     training_figure,
 )
@@ -22,6 +20,7 @@ from deeplense_core.plots.curves import (
 )
 from deeplense_core.plots.decimate import CURVE_POINTS, decimate
 from deeplense_core.plots.live import live_options
+from deeplense_core.plots.names import METRIC_DISPLAY, metric_label
 from deeplense_core.plots.theme import (
     CLASS_COLORS,
     CLASS_DASHES,

@@ -9,19 +9,24 @@ import plotly.graph_objects as go
 from deeplense_core.plots import theme as look
 
 
-def probability_figure(probabilities: Sequence[float], classes: Sequence[str], *, theme: str = "light") -> go.Figure:
+def probability_figure(
+    probabilities: Sequence[float], classes: Sequence[str], *, trusted: bool = True, theme: str = "light"
+) -> go.Figure:
     """Calibrated class probabilities, in the order of the classes.
 
     Args:
         probabilities: k numbers that add up to 1.
         classes: k names.
+        trusted: False for an image of another kind: bars in gray, and a title that names no class.
         theme: "light" or "dark".
     """
     styles = [look.class_style(name, i) for i, name in enumerate(classes)]
     best = max(range(len(classes)), key=lambda i: probabilities[i])
-    title = f"{styles[best].label} {look.number(probabilities[best])}"
-    fig = look.figure(theme, title, "probability, calibrated on validation", height=120 + 56 * len(classes))
-    labels, colors = [s.label for s in styles], [s.color for s in styles]
+    title = f"{styles[best].label} {look.number(probabilities[best])}" if trusted else "Output, not to be trusted"
+    subtitle = "probability, calibrated on validation" if trusted else "calibration does not hold here"
+    fig = look.figure(theme, title, subtitle, height=110 + 44 * len(classes))
+    colors = [s.color if trusted else look.tokens(theme)["muted"] for s in styles]
+    labels = [s.label for s in styles]
     fig.add_bar(y=labels, x=probabilities, orientation="h", width=0.28, marker={"color": colors}, hoverinfo="skip")
     fig.add_scatter(
         y=labels,
@@ -34,6 +39,6 @@ def probability_figure(probabilities: Sequence[float], classes: Sequence[str], *
         cliponaxis=False,
     )
     fig.update_layout(showlegend=False)
-    fig.update_xaxes(title_text="Probability", range=[0, 1.14], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    fig.update_xaxes(range=[0, 1.3], tickvals=[0, 0.5, 1])
     fig.update_yaxes(autorange="reversed", showgrid=False, showline=False, ticks="")
     return fig

@@ -13,28 +13,7 @@ from plotly.subplots import make_subplots
 from deeplense_core.metrics import LOWER_IS_BETTER
 from deeplense_core.plots import theme as look
 from deeplense_core.plots.live import aligned
-
-METRIC_DISPLAY = {
-    "auc_macro": "AUC",
-    "accuracy": "Accuracy",
-    "f1_macro": "F1",
-    "ece": "ECE",
-    "log_loss": "Log loss",
-    "brier": "Brier score",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "tpr0": "TPR0",
-    "tpr10": "TPR10",
-}
-
-
-def metric_label(name: str) -> str:
-    """A metric's name as shown: ``auc_macro`` is AUC, ``auc_vort`` is AUC of vortex (axion)."""
-    if name in METRIC_DISPLAY:
-        return METRIC_DISPLAY[name]
-    if name.startswith("auc_"):
-        return f"AUC of {look.class_style(name.removeprefix('auc_')).label}"
-    return look.text(name)
+from deeplense_core.plots.names import metric_label
 
 
 def _ink_on(share: float) -> str:

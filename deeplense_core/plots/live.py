@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from deeplense_core.plots import theme as look
+from deeplense_core.plots.names import metric_label
 
 LIVE_POINTS = 400  # of one line; what a two-second tick may send
+SCORES = (("auc_macro", "accuracy"), ("auroc", "auprc"), ("psnr", "psnr_floor"), ("closeness", "psnr"))
+"""Validation scores drawn together, the one that matters first; the first pair that a run logs is drawn."""
 
 
 def aligned(rows: Sequence[Mapping]) -> tuple[list[dict], list[dict]]:
@@ -74,7 +77,7 @@ def _line(name: str, points: list, style: look.ClassStyle, panel: int, **extra) 
     }
 
 
-def _axes(t: Mapping[str, str], log_y: bool, validated: bool) -> tuple[list[dict], list[dict]]:
+def _axes(t: Mapping[str, str], log_y: bool, score_name: str, bounded: bool) -> tuple[list[dict], list[dict]]:
     """x and y axes of the loss panel and, right of it, the score panel."""
     text = {"color": t["muted"], "fontSize": 12}
     common = {"axisLabel": text, "nameTextStyle": text, "axisLine": {"lineStyle": {"color": t["line"]}}}
@@ -97,11 +100,17 @@ def _axes(t: Mapping[str, str], log_y: bool, validated: bool) -> tuple[list[dict
         **common,
         **grid,
         "type": "value",
-        "name": "validation score" if validated else "no validation yet",
+        "name": score_name,
         "scale": True,
-        "max": 1,
+        **({"max": 1} if bounded else {}),
     }
     return [{**x, "gridIndex": i} for i in (0, 1)], [{**loss, "gridIndex": 0}, {**score, "gridIndex": 1}]
+
+
+def scores_of(val: Sequence[Mapping]) -> tuple[str, str]:
+    """The two scores of :data:`SCORES` that these validations have."""
+    named = {name for row in val for name in row}
+    return next((pair for pair in SCORES if pair[0] in named), SCORES[0])
 
 
 def live_options(rows: Sequence[Mapping], *, theme: str = "light", smoothing: float = 0.6, log_y: bool = False) -> dict:
@@ -123,12 +132,13 @@ def live_options(rows: Sequence[Mapping], *, theme: str = "light", smoothing: fl
     if smoothing > 0:
         faint = {"symbol": "none", "lineStyle": {"width": 1, "opacity": 0.35}, "silent": True, "z": 1}
         series.insert(0, _line("training loss, raw", thin(raw), other, 0, **faint))
-    series += [
-        _line("validation loss", thin(_points(val, "loss", log_y)), main, 0),
-        _line("validation accuracy", thin(_points(val, "accuracy")), other, 1),
-        _line("validation AUC", thin(_points(val, "auc_macro")), main, 1),
-    ]
-    x_axes, y_axes = _axes(t, log_y, bool(val))
+    if any("loss" in row for row in val) or not val:
+        series.append(_line("validation loss", thin(_points(val, "loss", log_y)), main, 0))
+    first, second = scores_of(val)
+    for name, style in ((second, other), (first, main)):
+        series.append(_line(f"validation {metric_label(name)}", thin(_points(val, name)), style, 1))
+    drawn = [p[1] for name in (first, second) for p in _points(val, name)]
+    x_axes, y_axes = _axes(t, log_y, "validation score" if val else "no validation yet", max(drawn, default=0) <= 1)
     return {
         "animation": False,  # a tick replaces the data; animating it would never come to rest
         "backgroundColor": "transparent",

@@ -24,8 +24,6 @@ BLOCK = 32
 """Images held in memory at once."""
 PERCEPTUAL_IMAGES = 32
 """The first of a part: VGG19 costs more than all other metrics together."""
-AVERAGED = " x8"
-"""After a row's name: the mean over the eight flips and quarter turns."""
 NOISE_COLUMNS = ("truth_sky", "truth_hr_counts_per_unit")
 CAMERA_COLUMNS = ("truth_sky", "truth_lr_counts_per_unit", "truth_lr_psf_sigma", "truth_hr_psf_sigma")
 
@@ -55,7 +53,8 @@ class Protocol:
     range_: float
     pixel_scale_arcsec: float | None
     """Of the fine images."""
-    features: perceptual.Vgg19
+    features: perceptual.Vgg19 | None
+    """What the perceptual distance is taken in; None leaves it out."""
     unit: float
     """Of the view that VGG19 is shown."""
     device: torch.device
@@ -77,7 +76,8 @@ def evaluate(model: Trained, data: DataInfo, part: Images, progress: Progress | 
                         f"{data.shape[0]}.")
     range_ = _data_range(part)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fixed = Protocol(scale, range_, data.target_pixel_scale_arcsec, perceptual.vgg19().to(device), range_ / 10, device)
+    features = perceptual.vgg19().to(device)
+    fixed = Protocol(scale, range_, data.target_pixel_scale_arcsec, features, range_ / 10, device)
     rows = competitors(model, scale, device)
     found: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in rows}
     done = 0
@@ -97,7 +97,7 @@ def evaluate(model: Trained, data: DataInfo, part: Images, progress: Progress | 
     return Outcome(
         tables[model.name], tables,
         {metric: np.stack([per_image[name][metric] for name in rows], 1) for metric in names},
-        {"row_names": list(rows), "data_range": range_, "scale": scale, "perceptual_weights": fixed.features.origin,
+        {"row_names": list(rows), "data_range": range_, "scale": scale, "perceptual_weights": features.origin,
          "perceptual_images": min(len(part), PERCEPTUAL_IMAGES),
          "target_pixel_scale_arcsec": data.target_pixel_scale_arcsec},
     )
@@ -107,7 +107,7 @@ def competitors(model: Trained, scale: int, device: torch.device) -> dict[str, t
     """Rows of the table: name -> network, and whether it is averaged over the symmetries."""
     rows: dict[str, tuple[nn.Module, bool]] = {model.name: (model.net, False)}
     if model.name not in KERNELS:
-        rows[model.name + AVERAGED] = (model.net, True)
+        rows[model.name + metrics.AVERAGED] = (model.net, True)
     return rows | {name: (Interpolation(name, scale).to(device), False) for name in KERNELS if name != model.name}
 
 
@@ -133,7 +133,7 @@ def scores(
     errors = metrics.mse(a, b)
     radius = metrics.ring_radius(a, mask, core_px) - metrics.ring_radius(b, mask, core_px)
     apart = np.full(len(a), np.nan)
-    if near:
+    if near and fixed.features:
         views = (perceptual.view(x[:near].to(fixed.device), fixed.unit) for x in (made, high))
         apart[:near] = perceptual.perceptual_distance(fixed.features, *views).cpu().numpy()
     return {
@@ -143,6 +143,28 @@ def scores(
         "reobs_chi2": _reobservation(made, low, columns, fixed), "psnr_floor": common["psnr_floor"],
         "perceptual": apart,
     }
+
+
+def one_image(
+    made: Float[np.ndarray, "c h w"], low: np.ndarray, high: Float[np.ndarray, "c h w"],
+    columns: Mapping[str, float], scale: int, pixel_scale_arcsec: float | None, range_: float,
+) -> dict[str, float]:
+    """Every metric of one result but the perceptual distance; NaN where the pair does not say what it needs.
+
+    Args:
+        made: The result.
+        low: Coarse image (c, h / scale, w / scale).
+        high: Observed fine image.
+        columns: ``truth_*`` of the pair.
+        scale: Fine pixels along a side of a coarse one.
+        pixel_scale_arcsec: Side of a fine pixel.
+        range_: R of PSNR and SSIM.
+    """
+    fixed = Protocol(scale, range_, pixel_scale_arcsec, None, 1.0, torch.device("cpu"))
+    tensors = {name: torch.tensor([value], dtype=torch.float32) for name, value in columns.items()}
+    fine, coarse, result = (torch.from_numpy(image[None]) for image in (high, low, made))
+    found = scores(result, coarse, fine, tensors, shared(fine, tensors, fixed), fixed, 0)
+    return {name: float(values[0]) for name, values in found.items() if name != "perceptual"}
 
 
 def _reobservation(made: Tensor, low: Tensor, columns: Mapping[str, Tensor], fixed: Protocol) -> np.ndarray:

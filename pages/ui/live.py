@@ -105,12 +105,16 @@ def _headline(run: Run, status: Status, rows: list[dict[str, Any]]) -> None:
         f"Best {metric_label(status.best_name) if status.best_name else 'score'}": status.best is not None
         and f"{status.best:.4f}",
         "Training loss": "loss" in last and f"{last['loss']:.4f}",
-        "Speed": "images_per_s" in last and f"{last['images_per_s']:,.0f} images/s",
+        "Images a second": "images_per_s" in last and _rate(last["images_per_s"]),
         "Time": status.duration_s is not None and clock(status.duration_s),
     }
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for label, value in values.items():
             st.metric(label, value or "–", width="content")
+
+
+def _rate(images_per_s: float) -> str:
+    return f"{images_per_s:,.0f}" if images_per_s >= 10 else f"{images_per_s:.1f}"
 
 
 def _progress_text(run: Run, status: Status, last: dict[str, Any]) -> str:

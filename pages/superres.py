@@ -1,0 +1,83 @@
+"""Super-resolution: what networks make of a coarse image, beside the interpolations and the fine image."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import streamlit as st
+
+from deeplense_core.metrics.superres import AVERAGED
+from pages.ui import pairs, sharpened
+from pages.ui.messages import guard
+from pages.ui.pairs import Pair
+from pages.ui.picker import network_options
+from pages.ui.state import query, remember
+from pages.ui.theme import page
+from pages.ui.viewer import viewer
+
+TABS = ("This image", "All test images", "What the coarse image confirms")
+MOST_NETWORKS = 3
+
+
+def choose_pair() -> Pair:
+    """One of a pair set, by number, or the reader's own images."""
+    options = pairs.pair_options()
+    data_cell, number_cell = st.columns([5, 2], gap="medium", vertical_alignment="bottom")
+    data = data_cell.selectbox("Sky", options, format_func=options.get, key="superres_data", persist_state="session")
+    remember("superres_number", 0)
+    with guard():
+        last = pairs.count_of(data) - 1
+        st.session_state["superres_number"] = min(st.session_state["superres_number"], last)
+        number = number_cell.number_input("Image", 0, last, step=1, key="superres_number", persist_state="session")
+        return pairs.pair_of(data, number)
+
+
+def choose_rows(scale: int | None) -> list[str]:
+    """Interpolations and networks that make images of this scale (of any, where it is open)."""
+    from deeplense_core.models.interpolation import KERNELS
+
+    networks = {name: said for name, said in network_options(("superres",)).items()
+                if scale in (None, pairs.scale_of(name))}  # fmt: skip
+    wanted = query("run")
+    first = [wanted] if wanted in networks else list(networks)[:1]
+    remember("superres_networks", first)
+    st.session_state["superres_networks"] = [n for n in st.session_state["superres_networks"] if n in networks]
+    remember("superres_kernels", ["bicubic"])
+    network_cell, kernel_cell, average_cell = st.columns([5, 3, 2], gap="medium", vertical_alignment="bottom")
+    chosen = network_cell.multiselect(
+        "Networks", networks, format_func=networks.get, key="superres_networks", max_selections=MOST_NETWORKS,
+        persist_state="session", placeholder="none yet: train one, or look at the interpolations",
+    )  # fmt: skip
+    kernels = kernel_cell.multiselect("Interpolations", list(KERNELS), key="superres_kernels", persist_state="session")
+    averaged = average_cell.toggle(
+        "Average of eight turns", key="superres_averaged", persist_state="session",
+        help="The mean over flips and quarter turns, each turned back: eight times the work, a little less noise",
+    )  # fmt: skip
+    return [*kernels, *(name + AVERAGED * averaged for name in chosen)]
+
+
+def results(pair: Pair, rows: list[str], scale: int) -> dict[str, np.ndarray]:
+    """What each row makes of the coarse image."""
+    digest = hashlib.sha256(pair.low.tobytes()).hexdigest()
+    made = {}
+    for row in rows:
+        with guard():
+            made[row] = pairs.made(row, pairs.written(row), scale, digest, pair.low)
+    return made
+
+
+page("Super-resolution", "What networks make of a coarse image, against what a finer camera saw of the same sky.")
+pair = choose_pair()
+fixed = None if pair.high is None else pair.high.shape[-1] // pair.low.shape[-1]
+rows = choose_rows(fixed)
+networks = [row for row in rows if pairs.written(row)]
+scale = fixed or (pairs.scale_of(networks[0].removesuffix(AVERAGED)) if networks else 2)
+images = results(pair, rows, scale)
+viewer(sharpened.panels(pair, images, scale), key="superres_viewer", mode="side", height=420)
+tabs = st.tabs(TABS, key="superres_tab", on_change="rerun")
+shows = (sharpened.this_image, sharpened.all_images, sharpened.confirmed)
+for tab, show in zip(tabs, shows, strict=True):
+    if tab.open:
+        with tab, guard():
+            show(pair, images, scale)

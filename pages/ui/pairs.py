@@ -1,0 +1,147 @@
+"""Pairs of a coarse and a fine image for the super-resolution page, and what each row makes of the coarse one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from deeplense_core.cards import find_card
+from deeplense_core.data import Dataset, list_datasets, open_dataset
+from deeplense_core.errors import UserError
+from deeplense_core.metrics.superres import AVERAGED
+from deeplense_core.runs import open_run
+from pages.ui.picker import SIM
+
+SEED = 11
+"""Of the simulated pairs on the page; trainings are asked for other seeds, and their streams are others too."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One sky: the coarse image, the fine one where there is one, and how they were taken."""
+
+    name: str
+    low: np.ndarray
+    """float32 (c, h, w)."""
+    high: np.ndarray | None = None
+    """float32 (c, H, W)."""
+    low_scale_arcsec: float | None = None
+    columns: Mapping[str, float] = field(default_factory=dict)
+    """``truth_*`` of this pair: point-spread functions, sky and counts per unit, where they are known."""
+    wcs: str | None = None
+    fine_wcs: str | None = None
+    """Of the coarse and of the fine grid."""
+    unit: str = ""
+    bands: tuple[str, ...] = ()
+
+
+def pair_options() -> dict[str, str]:
+    """Data with pairs: value as the command line takes it -> what to call it."""
+    from deeplense_core.sim import RECIPES, recipe_info
+
+    stored = {str(ds.path): f"{ds.name} · {len(ds):,} pairs" for ds in list_datasets() if ds.targets is not None}
+    fresh = {}
+    for name in RECIPES:
+        info = recipe_info(name)
+        if info["target_shape"]:
+            fresh[SIM + name] = f"{name} · simulated fresh, {info['shape'][1]} → {info['target_shape'][1]}"
+    return fresh | stored
+
+
+@st.cache_data(max_entries=64, show_spinner="Reading the pair …")
+def pair_of(data: str, number: int) -> Pair:
+    """Pair ``number`` (from 0) of a recipe, or of the test split of a data set.
+
+    Raises:
+        UserError: a data set without test pairs.
+    """
+    if not data.startswith(SIM):
+        return _stored(open_dataset(Path(data)), number)
+    from deeplense_core.sim import recipe_info, simulate
+
+    name = data.removeprefix(SIM)
+    info, batch = recipe_info(name), simulate(name, 1, seed=SEED, stream=number)
+    assert batch.targets is not None
+    truth = {f"truth_{key}": float(value[0]) for key, value in batch.truth.items()}
+    return Pair(f"{name} {number}", batch.images[0].numpy(), batch.targets[0].numpy(), info["pixel_scale_arcsec"],
+                truth, unit="counts", bands=tuple(info["bands"]))  # fmt: skip
+
+
+def count_of(data: str) -> int:
+    """How many pairs there are to choose from; simulated ones do not end."""
+    return 100_000 if data.startswith(SIM) else len(_test_rows(open_dataset(Path(data))))
+
+
+def _stored(ds: Dataset, number: int) -> Pair:
+    row = int(_test_rows(ds)[number])
+    table = ds.catalog
+    numbers = [name for name in table.columns if table[name].dtype.kind in "iuf"]
+    columns = {name: float(table[name].iloc[row]) for name in numbers}
+    assert ds.targets is not None
+    return Pair(str(table["id"].iloc[row]), np.array(ds.images[row]), np.array(ds.targets[row]),
+                ds.pixel_scale_arcsec, columns, unit=str(ds.manifest.get("units", "")), bands=ds.bands)  # fmt: skip
+
+
+def _test_rows(ds: Dataset) -> np.ndarray:
+    rows = ds.rows("test")
+    if not len(rows):
+        raise UserError(f"Data set {ds.name!r} has no test pairs: what was trained on is not shown. Make it again "
+                        "with a test split.")  # fmt: skip
+    return rows
+
+
+def scale_of(network: str) -> int:
+    """Fine pixels along a side of a coarse one that a trained network makes."""
+    return int(find_card(network).card["model_args"]["scale"])
+
+
+@st.cache_data(max_entries=32, show_spinner="Making it fine …")
+def made(row: str, written: float, scale: int, digest: str, _low: np.ndarray) -> np.ndarray:
+    """What a row makes of a coarse image, float32 (c, H, W); cached by the image's hash.
+
+    Args:
+        row: Name of an interpolation or of a trained network, with :data:`AVERAGED` for its mean over symmetries.
+        written: When the network's weights were written.
+        scale: Fine pixels along a side of a coarse one.
+        digest: Of ``_low``.
+    """
+    import torch
+
+    from deeplense_core.enhance import enhance
+    from deeplense_core.models.interpolation import KERNELS, Interpolation
+
+    name = row.removesuffix(AVERAGED)
+    net = Interpolation(name, scale) if name in KERNELS else _network(name, written)
+    device = next(iter(net.parameters()), torch.zeros(0)).device
+    images = torch.from_numpy(_low[None]).to(device)
+    return enhance(net, images, row.endswith(AVERAGED))[0].cpu().numpy()
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the network …")
+def _network(name: str, written: float) -> Any:
+    from deeplense_core.trained import load_model
+
+    return load_model(name).net
+
+
+def written(row: str) -> float:
+    """When the weights behind a row were written; 0 for an interpolation."""
+    from deeplense_core.models.interpolation import KERNELS
+
+    name = row.removesuffix(AVERAGED)
+    return 0.0 if name in KERNELS else (find_card(name).folder / "model.json").stat().st_mtime
+
+
+def row_label(row: str) -> str:
+    """A row as the reader knows it: a run by its own name or its model, the rest as it is."""
+    name = row.removesuffix(AVERAGED)
+    try:
+        spec = open_run(name).spec
+    except UserError:
+        return row
+    return (spec.name or spec.model) + row.removeprefix(name)
