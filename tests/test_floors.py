@@ -14,8 +14,8 @@ FLOORS = (
     "metrics plots predictions samples compare report notes catalog answers inspection",
     "decode decode_child decode_seal decode_wire uploads bulk bulk_journal "
     "jobs slots command scoring making data data_writer safe_pickle image_folders audit ingest ingest_pairs",
-    "sim models observe register_pair augment preprocess familiarity precision forward sources lookup trained evidence examine "
-    "losses enhance support",
+    "sim models observe register_pair augment preprocess familiarity precision forward sources lookup trained evidence "
+    "examine losses enhance support",
     "tasks",
     "train predict evaluate calibrate carry_out",
     "work cli __main__ bench",
