@@ -83,7 +83,7 @@ class Journal:
             first = file.readline()
         if not first:
             append_line(self.path, json.dumps(made_with).encode())
-        elif json.loads(first) != made_with:
+        elif _json(first) != made_with:
             raise UserError(f"{self.path.name!r} is of an interrupted run with another model or pixel scale. "
                             "Repeat that one to finish it, or delete the file to begin anew.")  # fmt: skip
         for record in self._records():
@@ -100,3 +100,10 @@ class Journal:
             file.readline()
             for line in file:
                 yield json.loads(line)
+
+
+def _json(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-BENCHES = {"simulate": "simulate", "train": "train", "import": "imports"}
+BENCHES = {"simulate": "simulate", "train": "train", "predict": "predict", "import": "imports"}
 """Name on the command line -> module of this package."""
 
 

@@ -1,0 +1,147 @@
+"""Predictions for a folder of FITS cutouts, from files to table, against the loop that most people write.
+
+The peer: one process, a DataLoader over ``astropy.io.fits.getdata`` and torchvision transforms, the same network,
+batch and number of threads. The limit is the network alone, on images that are in memory already.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from astropy.io import fits
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from deeplense_core.bulk import BATCH, predict_files
+from deeplense_core.machine import describe
+from deeplense_core.trained import Trained, load_model
+from deeplense_core.workspace import ROOT
+
+MODEL = "common-test"
+CUTOUTS, MANY = 1_000, 4_000
+ROUNDS = 3
+AGREEMENT = 1e-3
+"""Largest difference between the two tables of probabilities."""
+
+
+def run(cutouts: int = CUTOUTS, many: int = MANY, rounds: int = ROUNDS) -> dict[str, dict[str, Any]]:
+    """Images per second, best of some rounds in turn, and the peak memory with few and with many files."""
+    model = load_model(MODEL)
+    with tempfile.TemporaryDirectory() as name:
+        images = make_cutouts(Path(name, "cutouts"), cutouts, model)
+        ways: dict[str, Callable[[], np.ndarray]] = {
+            "ours": lambda: _ours(model, Path(name)),
+            "peer": lambda: _plain(model, Path(name, "cutouts")),
+            "limit": lambda: model.calibrate(model.logits(images)),
+        }
+        seconds = dict.fromkeys(ways, math.inf)
+        for _ in range(rounds):  # in turn, so that a drifting machine is fair to all
+            for way, work in ways.items():
+                seconds[way] = min(seconds[way], _seconds(work))
+        difference = float(np.abs(ways["ours"]() - ways["peer"]()).max())
+        if difference > AGREEMENT:
+            raise AssertionError(f"probabilities differ by {difference:.1e}: the bench compares unlike things")
+        memory = {count: peak_memory(Path(name), count) for count in (cutouts, many)}
+    ours, peer, limit = (cutouts / seconds[way] for way in ("ours", "peer", "limit"))
+    return {"predict": {
+        "ours": ours, "peer": peer, "ratio": ours / peer, "limit": limit, "share_of_limit": ours / limit,
+        "peak_mb": {str(count): mb for count, mb in memory.items()}, "unit": "images/s", "machine": describe(),
+        "note": f"{cutouts} FITS files of {images.shape[-2]} x {images.shape[-1]} pixels, {MODEL}, "
+                f"{torch.get_num_threads()} threads; limit: the network alone",
+    }}  # fmt: skip
+
+
+def make_cutouts(folder: Path, count: int, model: Trained) -> np.ndarray:
+    """Files of noise with a WCS, of the size and pixel scale the network was trained at, and their pixels."""
+    folder.mkdir()
+    bands, height, width = model.shape
+    images = np.random.default_rng(0).random((count, bands, height, width), dtype=np.float32)
+    step = (model.pixel_scale_arcsec or 0.05) / 3600
+    for number, image in enumerate(images):
+        header = fits.Header({
+            "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150 + number / 1000, "CRVAL2": 2.2,
+            "CRPIX1": width / 2, "CRPIX2": height / 2, "CUNIT1": "deg", "CUNIT2": "deg",
+            "CD1_1": -step, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": step, "RADESYS": "ICRS", "BUNIT": "nJy",
+        })  # fmt: skip
+        fits.PrimaryHDU(image[0] if bands == 1 else image, header).writeto(folder / f"{number:06}.fits")
+    return images
+
+
+def _ours(model: Trained, folder: Path) -> np.ndarray:
+    out = folder / "out.json"
+    predict_files(model, [folder / "cutouts"], out)
+    rows = json.loads(out.read_bytes())["rows"]
+    return np.array([[row[f"p_{name}"] for name in model.classes] for row in rows])
+
+
+class _Files(Dataset):
+    """What most people write."""
+
+    def __init__(self, folder: Path, crop: int, height: int):
+        self.paths = sorted(folder.iterdir())
+        self.transform = v2.Compose([
+            v2.CenterCrop(crop or height),
+            v2.Lambda(lambda x: (x - x.amin()) / (x.amax() - x.amin())),
+            v2.Lambda(lambda x: ((x.clamp_min(0) + 0.003).sqrt() - 0.15) * 8),
+        ])  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        pixels = np.asarray(fits.getdata(self.paths[i])).astype(np.float32)
+        return self.transform(torch.from_numpy(pixels)[None])
+
+
+def _plain(model: Trained, folder: Path) -> np.ndarray:
+    settings = model.card["preprocess"]
+    assert (settings["normalise"], settings["stretch"]) == ("minmax", "sqrt"), "the transforms are for these"
+    device = next(model.net.parameters()).device
+    loader = DataLoader(_Files(folder, settings["crop"], model.shape[1]), batch_size=BATCH)
+    with torch.no_grad():
+        outputs = torch.cat([model.net(x.to(device)).float().cpu() for x in loader])
+    return model.calibrate(outputs.numpy().astype(np.float64))
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+_MEASURE = """
+import resource, sys
+from pathlib import Path
+from deeplense_core.bulk import predict_files
+from deeplense_core.trained import load_model
+made = predict_files(load_model(sys.argv[1]), [Path(sys.argv[2])], Path(sys.argv[3]))
+assert made.failed == 0, made
+print(made.done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_memory(folder: Path, count: int) -> float:
+    """Largest resident memory (MB) of the process that predicts ``count`` files, made of those in ``cutouts``.
+
+    The processes that read have at most 2 GB each, by their limits, and hold one file.
+    """
+    many = folder / f"many-{count}"
+    many.mkdir()
+    cutouts = sorted((folder / "cutouts").iterdir())
+    for number in range(count):
+        os.link(cutouts[number % len(cutouts)], many / f"{number:06}.fits")
+    command = [sys.executable, "-c", _MEASURE, MODEL, str(many), str(folder / "many.csv")]
+    done, kilobytes = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    assert int(done) == count
+    return int(kilobytes) / 1024
