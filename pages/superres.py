@@ -46,7 +46,7 @@ def choose_rows(scale: int | None) -> list[str]:
     remember("superres_kernels", ["bicubic"])
     network_cell, kernel_cell, average_cell = st.columns([5, 3, 2], gap="medium", vertical_alignment="bottom")
     chosen = network_cell.multiselect(
-        "Networks", networks, format_func=networks.get, key="superres_networks", max_selections=MOST_NETWORKS,
+        "Networks", networks, format_func=pairs.row_label, key="superres_networks", max_selections=MOST_NETWORKS,
         persist_state="session", placeholder="none yet: train one, or look at the interpolations",
     )  # fmt: skip
     kernels = kernel_cell.multiselect("Interpolations", list(KERNELS), key="superres_kernels", persist_state="session")

@@ -29,7 +29,8 @@ def profile_figure(
     """
     fig = look.figure(theme, "Brightness against radius", height=380)
     others = [name for name in profiles if name != reference]
-    for name, (radius, value) in profiles.items():
+    # The reference first, so that what meets it is seen on top of it.
+    for name, (radius, value) in sorted(profiles.items(), key=lambda item: item[0] != reference):
         place = others.index(name) if name in others else 0
         line = {"color": COLORS[place % len(COLORS)], "width": 1.8, "dash": DASHES[place % len(DASHES)]}
         if name == reference:

@@ -86,8 +86,9 @@ def image_table(pair: Pair, images: Images, scale: int) -> tuple[Any, float]:
     found = {row_label(name): one_image(image, pair.low, pair.high, pair.columns, scale, fine, range_)
              for name, image in images.items()}  # fmt: skip
     names = [name for name in COLUMNS if any(np.isfinite(row.get(name, np.nan)) for row in found.values())]
-    table = pd.DataFrame({metric_label(name): {row: values[name] for row, values in found.items()} for name in names})
-    best = {metric_label(name): best_row(name, table[metric_label(name)]) for name in names}
+    table = pd.DataFrame({row: {name: values[name] for name in names} for row, values in found.items()})
+    best = {metric_label(name): best_row(name, table.loc[name]) for name in names}
+    table.index = pd.Index([metric_label(name) for name in names])
     return emphasised(table, best).format("{:.3f}", na_rep="–"), range_
 
 
@@ -102,11 +103,11 @@ def best_row(metric: str, values: pd.Series) -> str | None:
 
 
 def emphasised(table: pd.DataFrame, best: Mapping[str, str | None]) -> Any:
-    """The table with the best row of each column in bold."""
-    def bold(column: pd.Series) -> list[str]:
-        return ["font-weight: bold" if row == best.get(str(column.name)) else "" for row in column.index]
+    """A table with a line for each metric and a column for each model, the best of each line in bold."""
+    def bold(line: pd.Series) -> list[str]:
+        return ["font-weight: bold" if model == best.get(str(line.name)) else "" for model in line.index]
 
-    return table.style.apply(bold, axis=0)
+    return table.style.apply(bold, axis=1)
 
 
 def all_images(pair: Pair, images: Images, scale: int) -> None:
@@ -131,7 +132,7 @@ def all_images(pair: Pair, images: Images, scale: int) -> None:
         f"{first['data_range']:g}. The noise floor is the PSNR of the noise-free fine image: no network can pass it. "
         f"Perceptual distance: VGG19, {first['perceptual_weights']}, {first['perceptual_images']} images."
     )
-    st.download_button("Table (CSV)", to_csv(table.rename_axis("row").reset_index()), "superres-metrics.csv",
+    st.download_button("Table (CSV)", to_csv(table.rename_axis("metric").reset_index()), "superres-metrics.csv",
                        "text/csv", icon=":material/download:", on_click="ignore")  # fmt: skip
 
 
@@ -141,14 +142,14 @@ def title(report: Mapping[str, Any]) -> str:
 
 
 def set_table(reports: list[dict[str, Any]]) -> tuple[pd.DataFrame, dict[str, str | None]]:
-    """Rows of all reports on one test set, as text with intervals, and the best row of each metric."""
+    """Models of all reports on one test set, as text with intervals, and the best of each metric."""
     rows = {row_label(name): values for report in reports for name, values in report["rows"].items()}
     names = [name for name in TABLE if any(values[name]["value"] is not None for values in rows.values())]
     cells = {metric_label(name): {row: with_interval(values[name]) for row, values in rows.items()} for name in names}
     numbers = {name: pd.Series({row: values[name]["value"] for row, values in rows.items()}, dtype=float)
                for name in names}  # fmt: skip
     best = {metric_label(name): best_row(name, numbers[name]) for name in names if name != "psnr_floor"}
-    return pd.DataFrame(cells), best
+    return pd.DataFrame(cells).T, best
 
 
 def confirmed(pair: Pair, images: Images, scale: int) -> None:

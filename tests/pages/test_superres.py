@@ -1,0 +1,109 @@
+"""The super-resolution page: pairs, rows and their numbers, one table a data set."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from trained_run import said
+
+from deeplense_core.metrics import superres as metrics
+from deeplense_core.models.interpolation import enlarge
+from deeplense_core.runs import Run
+from deeplense_core.spec import RunSpec
+from pages.ui import pairs
+from pages.ui.sharpened import TABLE, best_row, fine_scale, image_table, panels, set_table, title
+
+
+@pytest.fixture(scope="module")
+def pair() -> pairs.Pair:
+    return pairs.pair_of("sim:sr-pairs", 3)
+
+
+def interpolated(pair: pairs.Pair, name: str) -> np.ndarray:
+    import torch
+
+    return enlarge(torch.from_numpy(pair.low[None]), 2, name)[0].numpy()
+
+
+def test_an_empty_workspace_shows_the_interpolations(open_page):
+    app = open_page("superres")
+    assert not app.error
+    assert app.selectbox(key="superres_data").value == "sim:sr-pairs"
+    assert app.multiselect(key="superres_kernels").value == ["bicubic"]
+    assert "Best in bold" in said(app)
+    app.number_input(key="superres_number").set_value(7).run()
+    assert not app.exception
+    assert not app.error
+
+
+def test_numbers_of_one_image_are_those_of_the_definitions(pair):
+    images = {name: interpolated(pair, name) for name in ("nearest", "bicubic")}
+    table, range_ = image_table(pair, images, 2)
+    assert range_ == metrics.data_range(pair.high[None])
+    for name, image in images.items():
+        mean_square = float(((image.astype(np.float64) - pair.high) ** 2).mean())
+        assert table.data.loc["PSNR (dB)", name] == pytest.approx(10 * np.log10(range_**2 / mean_square))
+        assert table.data.loc["flux ratio", name] == pytest.approx(image.sum() / pair.high.sum(), rel=1e-6)
+    assert table.data.loc["PSNR (dB)", "bicubic"] > table.data.loc["PSNR (dB)", "nearest"]
+
+
+def test_panels_share_one_sky_and_one_stretch(pair):
+    found = panels(pair, {"bicubic": interpolated(pair, "bicubic")}, 2)
+    assert [panel.title for panel in found] == ["coarse", "bicubic", "observed fine"]
+    assert {panel.lock for panel in found} == {"sky"}
+    widths = [panel.pixels.shape[-1] * panel.pixel_scale_arcsec for panel in found]
+    assert widths == pytest.approx([widths[0]] * 3)
+    assert fine_scale(pair, 2) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("metric", "values", "best"), [
+    ("psnr", [30.0, 40.0], "b"), ("mse", [30.0, 40.0], "a"), ("flux_ratio", [0.9, 1.2], "a"),
+    ("reobs_chi2", [0.5, 1.1], "b"), ("ssim", [np.nan, 0.2], "b"), ("ssim", [np.nan, np.nan], None),
+])  # fmt: skip
+def test_best_row(metric, values, best):
+    assert best_row(metric, pd.Series(values, index=["a", "b"])) == best
+
+
+def report(value: float, **changes) -> dict:
+    metric = {"value": value, "low": value - 1, "high": value + 1}
+    none = {name: {"value": None, "low": None, "high": None, "undefined": "not known"} for name in TABLE}
+    rows = {"net": {**none, "psnr": metric}, "bicubic": {**none, "psnr": {"value": 34.0, "low": 33.0, "high": 35.0}}}
+    return {"run": "net", "task": "superres", "data": "sim:sr-pairs", "split": "test", "n": 400, "metrics": rows["net"],
+            "rows": rows, "data_fingerprint": "sim-sr-pairs-1", "data_range": 790.0, "time": 1.0,
+            "perceptual_weights": "none", "perceptual_images": 0, **changes}  # fmt: skip
+
+
+def test_a_table_of_a_test_set_has_the_best_in_bold():
+    table, best = set_table([report(40.0)])
+    assert table.loc["PSNR (dB)", "net"] == "40.000 [39.000, 41.000]"
+    assert best == {"PSNR (dB)": "net"}
+    assert title(report(40.0)) == "sim:sr-pairs · test · 400 images"
+
+
+def test_two_data_sets_are_never_in_one_table(open_page):
+    run = Run.create(RunSpec("superres", "sim:sr-pairs", "bicubic", {}, {}, {}, 0, "bi"))
+    run.set_status(state="done", best=34.0, best_name="psnr")
+    card = {"task": "superres", "model": "bicubic", "model_settings": {}, "data": "sim:sr-pairs",
+            "model_args": {"in_channels": 1, "scale": 2, "unit": 1.0}}  # fmt: skip
+    write_json(run.path / "model.json", card)
+    (run.path / "model.safetensors").write_bytes(EMPTY_SAFETENSORS)
+    write_json(run.path / "evaluations" / "one" / "report.json", report(40.0))
+    write_json(run.path / "evaluations" / "two" / "report.json", report(41.0, data="other", data_fingerprint="f", n=7))
+    app = open_page("superres", run=run.id)
+    assert app.multiselect(key="superres_networks").value == [run.id]
+    app.session_state["superres_tab"] = "All test images"
+    app.run()
+    assert not app.exception
+    sets = app.selectbox(key="superres_set")
+    assert sets.options == ["other · test · 7 images", "sim:sr-pairs · test · 400 images"] or \
+        sets.options == ["sim:sr-pairs · test · 400 images", "other · test · 7 images"]
+    assert len(app.dataframe) == 1
+
+
+EMPTY_SAFETENSORS = (2).to_bytes(8, "little") + b"{}"
+
+
+def write_json(path, value) -> None:
+    import json
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
