@@ -115,7 +115,8 @@ function outlined(ctx, text, x, y) {
 function drawAxes(ctx, g, panel) {
   const { left, top, width, height } = g.box;
   const own = panel.scale ? panel.step / panel.scale : panel.step; // units per arcsec or per pixel
-  const step = Math.max(roundStep((width / g.k / own / width) * 130), panel.scale ? 0 : 1);
+  const apart = Math.min(130, Math.max(40, width / 3.2)); // pixels of the screen between ticks, at most
+  const step = Math.max(roundStep(apart / g.k / own), panel.scale ? 0 : 1);
   const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   ctx.font = FONT;
   ctx.fillStyle = ctx.strokeStyle = QUIET;
