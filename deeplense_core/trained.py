@@ -142,7 +142,7 @@ class Trained:
         """A warning where the image is unlike those the network knows: its confidence then means nothing."""
         said = strangeness(image, self.card["familiar"])
         if distance is not None and distance > 1:
-            said.append(f"features {distance:.2g}x as far from theirs as 99 % of them are")
+            said.append(f"features {distance:.2g}x farther away than those of 99 % of them")
         return (f"unlike the training images, do not trust the class: {', '.join(said)}",) if said else ()
 
     def fit(

@@ -24,7 +24,7 @@ def probability_figure(
     best = max(range(len(classes)), key=lambda i: probabilities[i])
     title = f"{styles[best].label} {look.number(probabilities[best])}" if trusted else "Output, not to be trusted"
     subtitle = "probability, calibrated on validation" if trusted else "calibration does not hold here"
-    fig = look.figure(theme, title, subtitle, height=110 + 44 * len(classes))
+    fig = look.figure(theme, title, subtitle, height=104 + 40 * len(classes))
     colors = [s.color if trusted else look.tokens(theme)["muted"] for s in styles]
     labels = [s.label for s in styles]
     fig.add_bar(y=labels, x=probabilities, orientation="h", width=0.28, marker={"color": colors}, hoverinfo="skip")
@@ -39,6 +39,6 @@ def probability_figure(
         cliponaxis=False,
     )
     fig.update_layout(showlegend=False)
-    fig.update_xaxes(range=[0, 1.3], tickvals=[0, 0.5, 1])
+    fig.update_xaxes(range=[-0.06, 1.36], tickvals=[0, 0.5, 1])
     fig.update_yaxes(autorange="reversed", showgrid=False, showline=False, ticks="")
     return fig

@@ -1,116 +1,220 @@
-"""Images from a reader's disk or from the simulator, asked about and shown."""
+"""Images from a reader's disk or from the simulator: received, read as the reader says, and asked about.
+
+Pages hold uploads (a hash and a name) and readings, never pixels; what a network said is cached by those.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO
 
 import numpy as np
 import streamlit as st
 
-from deeplense_core.images import read_image
-from deeplense_core.workspace import safe_name
+from deeplense_core.cards import find_card
+from deeplense_core.display import to_png, to_rgb
+from deeplense_core.errors import UserError
+from deeplense_core.image_checks import BadImageError
+from deeplense_core.images import LensImage
+from deeplense_core.uploads import Upload, read, receive
 
 SAMPLE_SEED = 7
+THUMBNAIL_PX = 64
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One row an image that could be read, its pixels in the same order, and the others with the reason."""
+class Reading:
+    """How the reader wants files to be read; the same for all of them."""
 
-    rows: list[dict[str, Any]]
-    images: list[np.ndarray]
-    failed: list[tuple[str, str]]
+    hdu: str | int | None = None
+    plane: int | None = None
+    key: str | None = None
+    bands: tuple[int, ...] | None = None
+    """Which bands the network gets, from 0; None: all, or their mean for a network of one band."""
+    pixel_scale_arcsec: float | None = None
+    """Where a file does not say."""
 
 
-def ask(files: Sequence[tuple[str, bytes]], model: str, scale: float | None) -> Answers:
-    """What a model says of files, each as (name, bytes); a bad file does not stop the others."""
-    digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for _, data in files)).hexdigest()
+@dataclass(frozen=True)
+class Answered:
+    """One file, what it holds, and what the network said of it, or why it said nothing."""
+
+    upload: Upload
+    refusal: str = ""
+    prediction: Any = None
+    """A :class:`deeplense_core.trained.Prediction`."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """``hdus``, ``keys``, ``planes``, ``bands`` to choose from."""
+    thumbnail: str = ""
+    """As the address of a picture: ``data:image/png;base64,...``."""
+
+    @property
+    def name(self) -> str:
+        return self.upload.name
+
+    @property
+    def best(self) -> int:
+        """Place of the likeliest class."""
+        return int(self.prediction.probabilities.argmax())
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """All warnings but the one that says the image is of another kind."""
+        return self.prediction.warnings if self.prediction.familiar else self.prediction.warnings[:-1]
+
+    @property
+    def strange(self) -> str:
+        """How the image differs from the training images; empty where it does not."""
+        return "" if self.prediction.familiar else self.prediction.warnings[-1].partition(": ")[2]
+
+
+def take_in(files: Iterable[tuple[str, str, BinaryIO | bytes]]) -> tuple[list[Upload], list[tuple[str, str]]]:
+    """Receives files (identity, name, stream), each once a session; the members of ZIP files among them.
+
+    Returns:
+        The uploads, and the files that are none: (name, why).
+    """
+    known: dict[str, list[Upload] | str] = st.session_state.setdefault("received", {})
+    uploads, refused = [], []
+    for identity, name, stream in files:
+        if identity not in known:
+            try:
+                known[identity] = receive(name, stream)
+            except UserError as err:
+                known[identity] = str(err)
+        found = known[identity]
+        if isinstance(found, str):
+            refused.append((name, found))
+        else:
+            uploads += found
+    return uploads, refused
+
+
+def ask_all(uploads: Sequence[Upload], model: str, reading: Reading) -> list[Answered]:
+    """What a model says of every upload, in order; a bad one is among them with its reason."""
     bar = st.empty()
-
-    def progress(done: int, total: int | None) -> None:
-        if total and total > 1:
-            bar.progress(done / total, text=f"{done} of {total} images")
-
-    answers = _ask(tuple(name for name, _ in files), digest, model, _made(model), scale, files, progress)
+    answers = []
+    for done, upload in enumerate(uploads):
+        if len(uploads) > 1:
+            bar.progress(done / len(uploads), text=f"{done} of {len(uploads)} images")
+        answers.append(_ask(upload, model, made_at(model), reading))
     bar.empty()
     return answers
 
 
-@st.cache_data(max_entries=8, show_spinner="Asking the network …")
-def _ask(
-    names: tuple[str, ...], digest: str, model: str, made: float, scale: float | None,
-    _files: Sequence[tuple[str, bytes]], _progress: Callable[[int, int | None], None],
-) -> Answers:  # fmt: skip
-    """Cached by name and content of the files, and by when the model was made."""
-    from deeplense_core.predict import predict_files
-
-    with tempfile.TemporaryDirectory(prefix="deeplense-") as folder:
-        paths = []
-        for number, (name, data) in enumerate(_files):
-            # A folder for each, so that equal names do not meet; the name itself is only text.
-            path = Path(folder, str(number), safe_name(name, "image"))
-            path.parent.mkdir()
-            path.write_bytes(data)
-            paths.append(path)
-        rows, failed = predict_files(_trained(model, made), paths, scale, _progress)
-        reasons = dict(failed)
-        good = [path for path in paths if path not in reasons]
-        images = [read_image(path).pixels for path in good]
-    for row, path in zip(rows, good, strict=True):
-        row["name"] = names[int(path.parent.name)]
-    return Answers(rows, images, [(names[int(path.parent.name)], reasons[path]) for path in reasons])
+@st.cache_data(max_entries=4_000, show_spinner=False)
+def _ask(upload: Upload, model: str, made: float, reading: Reading) -> Answered:
+    """Cached by content and name of the file, how it is read, and when the model was made."""
+    network = trained(model, made)
+    try:
+        whole = whole_image(upload, reading)
+    except BadImageError as err:
+        return Answered(upload, str(err), choices=err.choices)
+    choices = {name: whole.meta[name] for name in ("hdus", "keys", "planes") if name in whole.meta}
+    choices["bands"] = band_names(whole)
+    try:
+        image = _as_bands(whole, network.shape[0], reading.bands)
+        prediction = network.predict(image.pixels[None], image.pixel_scale_arcsec)[0]
+    except UserError as err:
+        return Answered(upload, str(err), choices=choices)
+    prediction = replace(prediction, warnings=(*image.meta["notes"], *prediction.warnings))
+    return Answered(upload, "", prediction, choices, _thumbnail(image.pixels))
 
 
-@st.cache_resource(max_entries=3, show_spinner="Loading the network …")
-def _trained(model: str, made: float) -> Any:
+def shown_image(upload: Upload, reading: Reading, bands: int) -> LensImage:
+    """The image as a network of ``bands`` bands was given it; kept on disk, so read in no time."""
+    return _as_bands(whole_image(upload, reading), bands, reading.bands)
+
+
+def whole_image(upload: Upload, reading: Reading) -> LensImage:
+    """The image with all its bands, as the reader wants the file to be read."""
+    image = read(upload, hdu=reading.hdu, plane=reading.plane, key=reading.key)
+    return replace(image, pixel_scale_arcsec=image.pixel_scale_arcsec or reading.pixel_scale_arcsec)
+
+
+def _as_bands(image: LensImage, wanted: int, bands: tuple[int, ...] | None) -> LensImage:
+    """The image with as many bands as a network takes, saying what became of the others."""
+    names, notes = band_names(image), list(image.meta["notes"])
+    if bands and max(bands) < len(names) and len(bands) == wanted:
+        if len(bands) < len(names):
+            notes.append(f"only {', '.join(names[i] for i in bands)} of {len(names)} bands")
+        pixels, kept = image.pixels[list(bands)], tuple(names[i] for i in bands)
+    elif wanted == 1 and len(names) > 1:
+        notes.append(f"mean of {len(names)} bands: the network was trained on one")
+        pixels, kept = image.pixels.mean(axis=0, keepdims=True), ("mean",)
+    else:
+        return image
+    return replace(image, pixels=pixels, bands=kept, meta={**image.meta, "notes": notes})
+
+
+def band_names(image: LensImage) -> list[str]:
+    """What the bands are called, by number where the file does not say."""
+    return list(image.bands) or [f"band {i + 1}" for i in range(len(image.pixels))]
+
+
+def _thumbnail(pixels: np.ndarray) -> str:
+    step = max(1, max(pixels.shape[-2:]) // THUMBNAIL_PX)
+    png = to_png(to_rgb(pixels[:, ::step, ::step][:, ::-1]))
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def evidence(upload: Upload, model: str, made: float, reading: Reading, target: str, kind: str) -> np.ndarray:
+    """Where in the image the network finds what speaks for a class, (h, w)."""
+    from deeplense_core.examine import evidence_map
+
+    network = trained(model, made)
+    return evidence_map(network, shown_image(upload, reading, network.shape[0]), target, kind)
+
+
+@st.cache_data(max_entries=1_000, show_spinner=False)
+def change_when_turned(upload: Upload, model: str, made: float, reading: Reading) -> float:
+    """The most that a probability changes under flips and quarter turns of the image."""
+    from deeplense_core.examine import largest_change, turned_probabilities
+
+    network = trained(model, made)
+    return largest_change(turned_probabilities(network, shown_image(upload, reading, network.shape[0])))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the network …")
+def trained(model: str, made: float) -> Any:
+    """The network by name; ``made`` is when, as :func:`made_at` says."""
     from deeplense_core.trained import load_model
 
     return load_model(model)
 
 
-def _made(model: str) -> float:
-    """When the model's weights were written."""
-    return (card_of(model).folder / "model.json").stat().st_mtime
+def made_at(model: str) -> float:
+    """When the model's card was written last."""
+    return (find_card(model).folder / "model.json").stat().st_mtime
 
-
-def card_of(model: str) -> Any:
-    """The model without its weights: classes, shape, pixel scale."""
-    from deeplense_core.trained import load_model
-
-    return load_model(model)
-
-
-def model_options() -> dict[str, str]:
-    """Names of all networks that can answer -> what to call them; the shipped ones first."""
-    from deeplense_core.cards import shipped_models
-    from pages.ui.picker import run_label, runs_with_weights
-
-    shipped = {name: f"{name} · comes with DeepLense" for name in shipped_models()}
-    return shipped | {row.id: run_label(row) for row in runs_with_weights()}
 
 
 @st.cache_data(max_entries=4, show_spinner="Simulating samples …")
 def samples(recipe: str) -> dict[str, bytes]:
-    """One image of each class of a recipe, as NPY files by class."""
+    """One image of each class of a recipe, as FITS files by class."""
     import torch
+    from astropy.io import fits
 
     from deeplense_core.sim import recipe_info, simulate
 
-    classes = recipe_info(recipe)["classes"]
+    info = recipe_info(recipe)
+    classes = info["classes"]
     batch = simulate(recipe, len(classes), seed=SAMPLE_SEED, labels=torch.arange(len(classes)))
-    return {name: _npy(image) for name, image in zip(classes, batch.images.numpy(), strict=True)}
-
-
-def _npy(image: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, image)
-    return file.getvalue()
+    header = fits.Header()
+    for axis in (1, 2):
+        header[f"CDELT{axis}"] = (info["pixel_scale_arcsec"], "side of a pixel")
+        header[f"CUNIT{axis}"] = "arcsec"
+    found = {}
+    for name, image in zip(classes, batch.images.numpy(), strict=True):
+        file = io.BytesIO()
+        fits.PrimaryHDU(image if len(image) > 1 else image[0], header).writeto(file)
+        found[name] = file.getvalue()
+    return found
 
 
 def sample_recipe(card: Mapping[str, Any]) -> str:
@@ -119,3 +223,8 @@ def sample_recipe(card: Mapping[str, Any]) -> str:
 
     name = str(card["data"]).removeprefix("sim:")
     return name if name in RECIPES else "common-test"
+
+
+def identity(name: str, data: bytes) -> str:
+    """What tells this file from all others, for :func:`take_in`."""
+    return hashlib.sha256(data).hexdigest() + name
