@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -40,6 +41,8 @@ READER = 1
 """To be raised when files are read in another way, so that results kept from before are not used."""
 _CHUNK = 2**20
 _NAME_LENGTH = 255
+_FOLDER_BYTES = 8192
+"""What a folder and its small files take on disk."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def receive(name: str, stream: BinaryIO | bytes) -> list[Upload]:
             raise _too_large(name, MAX_FILE_BYTES)
         else:
             kept = [_keep(Upload(sha256, name, size), file)]
-    tidy(keep=kept)
+    _tidy_now_and_then(kept)
     return kept
 
 
@@ -134,6 +137,18 @@ def tidy(limit_bytes: int = STORE_BYTES, keep: list[Upload] | None = None) -> in
             left -= size
             _remove(folder)
     return left
+
+
+_received_bytes = math.inf
+"""Since the store was last looked through, which takes longer the more there is: not at every file."""
+
+
+def _tidy_now_and_then(kept: list[Upload]) -> None:
+    global _received_bytes
+    _received_bytes += sum(upload.size + _FOLDER_BYTES for upload in kept)
+    if _received_bytes > STORE_BYTES / 100:
+        _received_bytes = 0
+        tidy(STORE_BYTES, kept)
 
 
 def clean_name(name: str) -> str:

@@ -139,6 +139,8 @@ def campaign(count: int, workspace, report) -> None:
         nonlocal trials
         trials += 1
         attempt(kind, number, outcomes)
+        if trials % 1000 == 0:
+            report(f"{trials} tried")
 
     for _ in range(20):  # what is only taken once is not growth
         attempt("fits", trials, Counter())

@@ -137,7 +137,6 @@ def test_the_store_stays_small_and_what_was_used_last_stays(refused):
 
 def test_receiving_keeps_the_store_within_its_bound(monkeypatch):
     monkeypatch.setattr(uploads, "STORE_BYTES", 100_000)
-    monkeypatch.setattr(tidy, "__defaults__", (100_000, None))
     for i in range(6):
         receive(f"{i}.npy", noise(i))
     assert originals() == 3
