@@ -98,6 +98,8 @@ def test_wheel_zooms_all_panels_alike_at_the_cursor(show):
         tab.mouse.wheel(0, -200)
     expect(tab.locator(".viewer")).to_have_attribute("data-zoom", re.compile(r"^4\.95"))
     assert float(zoom_of(tab)[0]) == pytest.approx(np.exp(4 * 200 / 500), rel=1e-3)
+    point(tab, 1, 0.5, 0.5)
+    point(tab, 0, 0.7, 0.61)
     assert read(tab) == before
     seen = []
     for number in (0, 1):
@@ -199,6 +201,13 @@ def test_panels_of_two_scales_show_the_same_sky(show):
         assert read(tab, 2)["x"] == fine["x"]
     limits = tab.locator(".said").all_text_contents()
     assert limits[1] == limits[2] != ""  # locked together
+
+
+def test_panels_with_a_sky_are_put_together_by_it(show):
+    tab = show("shifted")
+    point(tab, 0, 0.41, 0.52)
+    one, other = read(tab, 0), read(tab, 1)
+    assert (other["x"] - one["x"], other["y"] - one["y"]) == (7, -3)
 
 
 def test_stretching_needs_no_rerun(show):

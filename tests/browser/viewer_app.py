@@ -30,6 +30,9 @@ def panels(case: str, seed: int = 0) -> list[Panel]:
     """The panels of a case."""
     if case == "wcs":
         return [Panel(lens(60, 0.1), "tilted", 0.1, TAN, "nJy"), Panel(lens(60, 0.1, 1)[:, :40], "cut", 0.1)]
+    if case == "shifted":
+        moved = TAN | {"CRPIX1": TAN["CRPIX1"] + 7, "CRPIX2": TAN["CRPIX2"] - 3}
+        return [Panel(lens(60, 0.1), "one", 0.1, TAN), Panel(lens(60, 0.1, 1), "cut beside", 0.1, moved)]
     if case == "scales":
         return [Panel(lens(75, 0.1), "LR", 0.1), Panel(lens(150, 0.05), "HR", 0.05, lock="a"),
                 Panel(lens(150, 0.05, 4), "model", 0.05, lock="a")]  # fmt: skip
