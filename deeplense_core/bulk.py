@@ -97,28 +97,34 @@ def predict_files(
         UserError: a path that does not exist, no file at all, or none that can be used; another run's journal.
     """
     check_format(out)
-    total = sum(1 for _ in find_files(paths))
+    journal_path, failed_path = out.with_name(f"{out.name}.part"), out.with_name(f"{out.stem}.failed.csv")
+    own = {os.path.abspath(path) for path in (out, journal_path, failed_path)}
+
+    def files() -> Iterator[Item]:
+        return (item for item in find_files(paths) if os.path.abspath(item.path) not in own)
+
+    total = sum(1 for _ in files())
     if not total:
         raise UserError(f"No files in {', '.join(repr(str(p)) for p in paths)}.")
     made_with = {"model": model.name, "classes": list(model.classes), "pixel_scale": pixel_scale_arcsec,
                  "weights": _digest(model.folder / "model.safetensors")}  # fmt: skip
-    with Journal(out.with_name(f"{out.name}.part"), made_with) as journal, \
+    with Journal(journal_path, made_with) as journal, \
             tempfile.TemporaryDirectory(prefix="deeplense-") as unpacked:
         done = taken_up = journal.taken_up
-        items = (item for item in _unpack_zips(find_files(paths), Path(unpacked)) if not journal.knows(item.key))
+        items = (item for item in _unpack_zips(files(), Path(unpacked)) if not journal.knows(item.key))
         for batch in _batches(items, workers or default_workers()):
             journal.append(_ask(model, batch, pixel_scale_arcsec))
             done += len(batch)
             if progress:
                 progress(done, max(total, done))
-        failed_file = _write_failed(journal, out)
+        _write_failed(journal, failed_path)
         if not journal.rows:
             first = next(journal.failures())["failed"][1]
             raise UserError(f"None of the {journal.failed} file(s) could be read, so {str(out)!r} was not written; "
-                            f"{failed_file.name!r} lists them. The first: {first}")  # fmt: skip
+                            f"{failed_path.name!r} lists them. The first: {first}")  # fmt: skip
         write_catalog(journal, out)
         journal.remove()
-        return Summary(journal.rows, journal.failed, taken_up, failed_file if journal.failed else None)
+        return Summary(journal.rows, journal.failed, taken_up, failed_path if journal.failed else None)
 
 
 def default_workers() -> int:
@@ -291,9 +297,8 @@ def _row(model: Answering, name: str, image: LensImage, prediction: Any) -> dict
     }  # fmt: skip
 
 
-def _write_failed(journal: Journal, out: Path) -> Path:
+def _write_failed(journal: Journal, path: Path) -> None:
     """The list of files that failed, one line each; one that an earlier run left goes."""
-    path = out.with_name(f"{out.stem}.failed.csv")
     path.unlink(missing_ok=True)
     if journal.failed:
         with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
@@ -301,7 +306,6 @@ def _write_failed(journal: Journal, out: Path) -> Path:
             lines.writerow(["name", "reason", "message"])
             for record in journal.failures():
                 lines.writerow([safe_cell(text) for text in (record["name"], *record["failed"])])
-    return path
 
 
 def _digest(path: Path) -> str:

@@ -10,11 +10,11 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from small_sets import SMALL, rings, write
 
 from deeplense_core import train
+from deeplense_core.bulk import predict_files
 from deeplense_core.catalog import safe_cell, write_catalog
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.evaluate import evaluate, evaluate_after_training
-from deeplense_core.predict import predict_files
 from deeplense_core.predictions import evaluations
 from deeplense_core.runs import Run
 from deeplense_core.trained import load_model
@@ -130,9 +130,12 @@ def test_predict_files_goes_on_after_a_bad_one(run, tmp_path):
     for i, image in enumerate(images):
         np.save(tmp_path / f"{i}.npy", image)
     (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY")
-    rows, failed = predict_files(load_model(run.id), [tmp_path])
+    out = tmp_path / "out.json"
+    made = predict_files(load_model(run.id), [tmp_path], out)
+    rows = json.loads(out.read_bytes())["rows"]
     assert [row["name"] for row in rows] == ["0.npy", "1.npy", "2.npy"]
-    assert [path.name for path, _ in failed] == ["bad.npy"]
+    assert made.failed == 1
+    assert "bad.npy" in (tmp_path / "out.failed.csv").read_text()
     for row in rows:
         assert row["p_no"] + row["p_sphere"] + row["p_vort"] == pytest.approx(1)
         assert row["score"] == max(row["p_no"], row["p_sphere"], row["p_vort"])

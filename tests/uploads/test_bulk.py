@@ -195,6 +195,12 @@ def test_a_table_in_pieces_is_that_of_one_piece(tmp_path, monkeypatch, ending):
     assert not list(tmp_path.glob(".tmp-*"))
 
 
+def test_a_table_among_the_images_is_not_read_itself(network, cutouts):
+    for _ in range(2):
+        made = predict_files(network, [cutouts], cutouts / "out.csv")
+        assert (made.done, made.failed) == (200, 2)
+
+
 def test_no_image_at_all_writes_no_table(network, tmp_path):
     (tmp_path / "x.npy").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"None of the 1 file\(s\) could be read.*'out.failed.csv' lists them"):
