@@ -75,8 +75,9 @@ def _picture(one: Answered, ask: Asked) -> None:
         panels, words = _step_panels(one, ask), "What the network was given, step by step, in its own pixels."
     else:
         panels, words = [_panel(image, one.name)], _facts(image)
-    # A key for each number of panels: the browser keeps zoom and stretch for each by itself.
-    viewer(panels, key=f"analyse_viewer_{view}", height=420 if len(panels) == 1 else 300)
+    # The browser keeps zoom, stretch and colours by key: images in colour begin in colour.
+    colours = "colour" if len(panels) == 1 and len(image.pixels) >= 3 else "gray"
+    viewer(panels, key=f"analyse_viewer_{view}_{colours}", height=420 if len(panels) == 1 else 300)
     st.caption(plain(words))
 
 

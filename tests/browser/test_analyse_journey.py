@@ -68,7 +68,7 @@ def test_analyse_journey(server, visit, monkeypatch):
     for view in ("Evidence", "Preprocessing", "Image"):
         page.locator(".st-key-analyse_view").get_by_text(view, exact=True).click()
         settle(page)
-        expect(page.locator(f".st-key-analyse_viewer_{view} canvas").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator(f"[class*=st-key-analyse_viewer_{view}] canvas").first).to_be_visible(timeout=PATIENCE_MS)
         expect(page.locator("[data-testid=stException]")).to_have_count(0)
     page.locator(".st-key-analyse_classes").get_by_text("unlike the training images").click()
     settle(page)
