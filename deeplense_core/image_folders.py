@@ -8,6 +8,7 @@ test is reported once, so a published ``val`` without a ``test`` beside it becom
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from pathlib import Path
 from deeplense_core.classes import canonical_class
 from deeplense_core.errors import UserError
 
+_SPLIT_AND_CLASS = re.compile(r"(train|val|test)_(lens(?:es)?|non_?lens(?:es)?)", re.IGNORECASE)
+"""Folders that name both, as the lens-finding set of 2025 has them."""
 LISTED = 50
 """Files at most that a report names."""
 _SPLIT_FOLDERS = {
@@ -96,8 +99,11 @@ def scan(source: Path) -> Tree:
             for classes in _folders(folder):
                 items.extend(_files(classes, root, role, skipped))
     else:
+        joined = {folder: m for folder in folders if (m := _SPLIT_AND_CLASS.fullmatch(folder.name))}
+        present = {_SPLIT_FOLDERS[m[1].lower()] for m in joined.values()}
         for folder in folders:
-            items.extend(_files(folder, root, "", skipped))
+            role = _role(_SPLIT_FOLDERS[joined[folder][1].lower()], present) if folder in joined else ""
+            items.extend(_files(folder, root, role, skipped))
     if not items:
         raise UserError(f"The folders in {str(source)!r} hold no files. Give a folder that holds images.")
     order = {"test": 0, "val": 1, "train": 2, "": 2}
@@ -132,7 +138,8 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path, root: Path, split: str, skipped: Skipped) -> Iterator[Item]:
-    label = canonical_class(_text(folder.name))
+    both = _SPLIT_AND_CLASS.fullmatch(folder.name)
+    label = canonical_class(both[2] if both else _text(folder.name))
     for path in sorted(folder.iterdir()):
         name = _text(path.relative_to(root).as_posix())
         if path.is_dir():

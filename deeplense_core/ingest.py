@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from deeplense_core.data_writer import refuse_existing
 from deeplense_core.errors import UserError
 from deeplense_core.image_folders import LISTED, Item, Skipped, Tree, scan
 from deeplense_core.images import BadImageError, LensImage, check_pixels, read_image, to_chw
+from deeplense_core.ingest_cutouts import CLASSES, Cutouts, copy_cutouts, find_cutouts, look_at_cutouts
 from deeplense_core.ingest_pairs import check_scale, copy_pairs, is_pairs, match, side
+from deeplense_core.photometry import measure
 from deeplense_core.registry import Registry
 from deeplense_core.safe_pickle import read_image_and_mass
 
@@ -81,6 +83,24 @@ def foundation(tree: Tree, sample: Sample) -> bool:
     return not tree.has_splits and set(tree.classes) <= SUBSTRUCTURE and sample.shape == (1, 64, 64)
 
 
+@LAYOUTS.register("lens-finding-2025", tree="{train,test}_{lenses,nonlenses}/*.npy", bands=("g", "r", "i"))
+def lens_finding_2025(tree: Tree, sample: Sample) -> bool:
+    """Lens finding 2025: train and test folders of lenses and nonlenses, g, r, i, each scaled to [0, 1]."""
+    return set(tree.classes) <= set(CLASSES) and tree.has_splits and sample.shape[0] == 3
+
+
+@LAYOUTS.register("lens-finding-2024", tree="{easy,hard}/*_<BAND>-<ID>.fits, {easy,hard}_*.csv", cutouts=True)
+def lens_finding_2024(tree: Tree, sample: Sample) -> bool:
+    """Lens finding 2024: one FITS file a band and tables with no_source, which is 0 for a lens."""
+    return False  # known by its table, before any tree of classes is looked for
+
+
+@LAYOUTS.register("bologna", tree="classifications.csv, Public/Band*/*_<BAND>-<ID>.fits", cutouts=True)
+def bologna(tree: Tree, sample: Sample) -> bool:
+    """Bologna lens challenge: one FITS file a band and a table with is_lens; pixels without data are 100."""
+    return False  # as above
+
+
 @LAYOUTS.register("split-folders", tree="{train,val,test}/CLASS/*")
 def split_folders(tree: Tree, sample: Sample) -> bool:
     """Any train, val or test folders of class folders; NPY, NPZ, FITS, HDF5, PNG, JPEG or TIFF."""
@@ -121,6 +141,12 @@ def ingest(
     """
     refuse_existing(out)
     source = Path(src).expanduser()
+    if layout == "auto" or layout in cutout_layouts():
+        cutouts = find_cutouts(source)
+        if cutouts is not None and layout in ("auto", cutouts.layout):
+            return _ingest_cutouts(cutouts, out, source, splits or DEFAULT_SPLITS, progress, pixel_scale_arcsec, seed)
+        if layout != "auto":
+            raise UserError(f"This is not layout {layout!r} ({LAYOUTS[layout].about['tree']}). Use --layout auto.")
     tree = scan(source)
     sample = look(tree, channels)
     layout = _layout(layout, tree, sample)
@@ -129,12 +155,33 @@ def ingest(
     if layout == "pairs":
         return _ingest_pairs(tree, Path(out), facts, fractions, progress, pixel_scale_arcsec, seed)
     scale = pixel_scale_arcsec or sample.pixel_scale_arcsec or _known_scale(layout, sample)
+    sample = replace(sample, bands=sample.bands or LAYOUTS[layout].about.get("bands", ()))
     with DatasetWriter(
         out, classes=tree.classes, shape=sample.shape, source=facts, pixel_scale_arcsec=scale,
         bands=sample.bands, units=sample.unit, seed=seed, total=len(tree.items),
     ) as writer:  # fmt: skip
         report = _copy(tree, sample, channels, writer, progress)
         report["notes"] = [*_notes(tree, sample, channels), *report["notes"]]
+        return writer.finish(fractions, report, audit=audit)
+
+
+def cutout_layouts() -> set[str]:
+    """Layouts of a table beside one file a band."""
+    return {name for name, entry in LAYOUTS.items() if entry.about.get("cutouts")}
+
+
+def _ingest_cutouts(
+    cutouts: Cutouts, out: str | os.PathLike, source: Path, fractions: Mapping[str, float],
+    progress: Callable[[int, int], None] | None, pixel_scale_arcsec: float | None, seed: int,
+) -> Dataset:
+    """A data set of cutouts and their table; arguments as for :func:`ingest`."""
+    shape = look_at_cutouts(cutouts)
+    facts = {"kind": "ingest", "path": str(source.absolute()), "layout": cutouts.layout}
+    with DatasetWriter(
+        out, classes=CLASSES, shape=(len(cutouts.bands), *shape), source=facts, bands=cutouts.bands, seed=seed,
+        pixel_scale_arcsec=pixel_scale_arcsec, total=len(cutouts.files),
+    ) as writer:  # fmt: skip
+        report = copy_cutouts(cutouts, shape, writer, progress)
         return writer.finish(fractions, report, audit=audit)
 
 
@@ -294,7 +341,10 @@ def _append(batch: Sequence[tuple[Item, LensImage]], sample: Sample, writer: Dat
     if sample.pickled:
         masses = [image.meta.get("mass") for _, image in batch]
         rows["truth_axion_mass"] = np.array([np.nan if m is None else m for m in masses], dtype=np.float64)
-    writer.append(np.stack([image.pixels for _, image in batch]), rows)
+    images = np.stack([image.pixels for _, image in batch])
+    if {item.label for item, _ in batch} <= set(CLASSES):
+        rows |= measure(images, sample.bands)
+    writer.append(images, rows)
 
 
 def _notes(tree: Tree, sample: Sample, channels: str) -> list[str]:

@@ -7,13 +7,15 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from deeplense_core.data import Dataset
 from deeplense_core.data_writer import DatasetWriter
 from deeplense_core.errors import UserError
-from deeplense_core.sim.generate import can_compile, recipe_info, simulate
-from deeplense_core.sim.scene import RECIPES
+from deeplense_core.photometry import CLASSES, measure
+from deeplense_core.sim.generate import Batch, can_compile, recipe, recipe_info, simulate
+from deeplense_core.sim.scene import RECIPES, Recipe
 from deeplense_core.spec import make_config
 
 CHUNK = 240
@@ -49,7 +51,7 @@ def simulate_dataset(
     """
     if count < 1:
         raise UserError(f"A data set of {count} images cannot be made: ask for at least 1.")
-    info = recipe_info(name, settings, as_published)
+    info, made = recipe_info(name, settings, as_published), recipe(name, as_published, settings)
     config = make_config(RECIPES[name].config, settings or {})
     kind = torch.device(device).type
     compiled = count >= WORTH_COMPILING and can_compile(kind)
@@ -66,10 +68,30 @@ def simulate_dataset(
             batch = simulate(name, CHUNK, seed=seed, stream=stream, as_published=as_published,
                              settings=settings, device=device, compiled=compiled)
             keep = min(CHUNK, count - start)
-            rows: dict[str, Any] = {f"truth_{k}": v[:keep].cpu().numpy() for k, v in batch.truth.items()}
-            rows["label"] = [info["classes"][i] for i in batch.labels[:keep].tolist()]
+            images = batch.images[:keep].cpu().numpy()
+            rows = _rows(made, batch, keep, seed, stream)
+            if set(made.classes) == CLASSES:
+                rows |= measure(images, made.bands)
             targets = None if batch.targets is None else batch.targets[:keep].cpu().numpy()
-            writer.append(batch.images[:keep].cpu().numpy(), rows, targets)
+            writer.append(images, rows, targets)
             if progress is not None:
                 progress(start + keep, count)
         return writer.finish(splits=splits)
+
+
+def _rows(made: Recipe, batch: Batch, keep: int, seed: int, stream: int) -> dict[str, Any]:
+    """Catalogue rows of the first ``keep`` images of a batch.
+
+    Where a recipe labels a part only, the other labels are empty, and ``truth_label`` has them all: for evaluation.
+    """
+    rows: dict[str, Any] = {f"truth_{name}": v[:keep].cpu().numpy() for name, v in batch.truth.items()}
+    for name, words in made.words.items():
+        rows[f"truth_{name}"] = np.array(words, dtype=object)[rows[f"truth_{name}"]]
+    if not made.one_pixel_scale:
+        rows["pixel_scale_arcsec"] = rows.pop("truth_pixel_scale_arcsec")
+    labels = np.array(made.classes, dtype=object)[batch.labels[:keep].cpu().numpy()]
+    if made.labelled_fraction < 1:
+        rows["truth_label"] = labels
+        chance = np.random.default_rng([seed, stream, 0x1ABE1]).random(len(batch.labels))[:keep]
+        labels = np.where(chance < made.labelled_fraction, labels, "")
+    return rows | {"label": labels}

@@ -54,12 +54,13 @@ def recipe_info(
 ) -> dict[str, Any]:
     """What a recipe makes and how it differs from what was published; simulates nothing.
 
-    ``shape`` and ``pixel_scale_arcsec`` are those of the images; ``target_shape``, ``target_pixel_scale_arcsec`` and
-    ``scale`` those of the targets of a recipe that makes pairs, else None.
+    ``shape`` and ``pixel_scale_arcsec`` (None where it differs from image to image) are those of the images;
+    ``target_shape``, ``target_pixel_scale_arcsec`` and ``scale`` those of the targets of a recipe that makes pairs,
+    else None.
     """
     entry, made = RECIPES[name], recipe(name, as_published, settings)
     pair, c = made.pair, len(made.bands)
-    side, scale = made.optics.n_pix, made.optics.pixel_scale_arcsec
+    side, scale = made.optics.n_pix, made.optics.pixel_scale_arcsec if made.one_pixel_scale else None
     if pair is not None:
         side, scale = pair.lr_n_pix, pair.lr_pixel_scale_arcsec
     return {
@@ -104,13 +105,21 @@ def simulate(
         raise UserError(f"count = {count} images cannot be simulated: ask for at least 1.")
     draws = Draws(_seed(name, seed, stream), count, share=len(made.classes) if matched else 1)
     scene, keys, labels = _draw(made, draws, labels, mass_fraction_scale)
-    images, *others = render_scenes(made, scene, keys, torch.device(device), compiled, noise)
-    truth, targets = _truth(scene), None
-    if made.pair is None:
-        truth |= dict(zip(("image_min", "image_max"), others, strict=True))
-    else:
-        targets = others[0][:, None]
-    return Batch(images[:, None], labels.to(device), {k: v.to(device) for k, v in truth.items()}, targets)
+    images, truth, targets = _render(made, scene, keys, torch.device(device), compiled, noise)
+    truth = {name: value.to(device) for name, value in (scene.truth() | truth).items()}
+    return Batch(images, labels.to(device), truth, targets)
+
+
+def _render(
+    made: Recipe, scene: Any, keys: Tensor, device: torch.device, compiled: bool, noisy: bool
+) -> tuple[Tensor, dict[str, Tensor], Tensor | None]:
+    """Images, what is known only once they are made, and targets of pairs."""
+    if made.render is not None:
+        return *made.render(scene, keys, device, noisy), None
+    images, *others = render_scenes(made, scene, keys, device, compiled, noisy)
+    if made.pair is not None:
+        return images[:, None], {}, others[0][:, None]
+    return images[:, None], dict(zip(("image_min", "image_max"), others, strict=True)), None
 
 
 @torch.no_grad()
@@ -118,13 +127,13 @@ def drawn_truth(name: str, count: int, *, seed: int = 0, stream: int = 0) -> dic
     """What :func:`simulate` draws to make these images, (n,) each, without making them."""
     made = recipe(name)
     scene, _, _ = _draw(made, Draws(_seed(name, seed, stream), count), None, 1.0)
-    return _truth(scene)
+    return scene.truth()
 
 
-def _draw(made: Recipe, draws: Draws, labels: Tensor | None, mass_scale: float) -> tuple[Scene, Tensor, Tensor]:
+def _draw(made: Recipe, draws: Draws, labels: Tensor | None, mass_scale: float) -> tuple[Any, Tensor, Tensor]:
     """Scenes, keys of their noise, and their labels."""
     keys = draws.keys()
-    drawn = draws.labels(len(made.classes))
+    drawn = draws.labels(len(made.classes), made.fractions)
     labels = drawn if labels is None else _check_labels(labels, draws.count, made.classes)
     return made.draw(draws, labels, mass_scale), keys, labels
 
@@ -140,18 +149,6 @@ def _check_labels(labels: Tensor, count: int, classes: tuple[str, ...]) -> Tenso
         raise UserError(f"labels must be {count} whole numbers from 0 to {len(classes) - 1} "
                         f"({', '.join(classes)}); they have shape {tuple(labels.shape)}.")
     return labels
-
-
-def _truth(scene: Scene) -> dict[str, Tensor]:
-    masses = scene.mass_theta_E_sq
-    heaviest = masses.argmax(1, keepdim=True)
-    truth = {name: value for name, value in scene.tensors().items() if value.ndim == 1}
-    truth["mass_number"] = (masses > 0).sum(1)
-    truth["mass_fraction"] = masses.sum(1) / scene.theta_E**2
-    truth["heaviest_theta_E"] = masses.gather(1, heaviest).sqrt()[:, 0]
-    truth["heaviest_x"] = scene.mass_x.gather(1, heaviest)[:, 0]
-    truth["heaviest_y"] = scene.mass_y.gather(1, heaviest)[:, 0]
-    return truth | dict(scene.extra)
 
 
 def render_scenes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -83,6 +83,18 @@ class Scene:
             elif isinstance(value, (LensLight, TwoLooks)):
                 found |= value._asdict()
         return found
+
+    def truth(self) -> dict[str, Tensor]:
+        """Every number that a catalogue keeps of the systems, (n,) each."""
+        masses = self.mass_theta_E_sq
+        heaviest = masses.argmax(1, keepdim=True)
+        truth = {name: value for name, value in self.tensors().items() if value.ndim == 1}
+        truth["mass_number"] = (masses > 0).sum(1)
+        truth["mass_fraction"] = masses.sum(1) / self.theta_E**2
+        truth["heaviest_theta_E"] = masses.gather(1, heaviest).sqrt()[:, 0]
+        truth["heaviest_x"] = self.mass_x.gather(1, heaviest)[:, 0]
+        truth["heaviest_y"] = self.mass_y.gather(1, heaviest)[:, 0]
+        return truth | dict(self.extra)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Scene:
         """The scene with ``change`` applied to every tensor, those of ``extra`` left out."""
@@ -176,14 +188,26 @@ class Recipe:
     optics: Optics
     """The camera; of a pair, the grid on which its sky is made."""
     detector: Detector
-    draw: Callable[[Draws, Tensor, float], Scene]
-    """``draw(draws, labels (n,), mass_fraction_scale) -> Scene``."""
+    draw: Callable[[Draws, Tensor, float], Any]
+    """``draw(draws, labels (n,), mass_fraction_scale)``: a :class:`Scene`, or what :attr:`render` takes, with a method
+    ``truth()`` that gives the numbers for the catalogue, (n,) each."""
     text: str
     differences: tuple[str, ...]
     bands: tuple[str, ...] = ("gray",)
     unit: str = "counts, scaled to [0, 1] by the image's own minimum and maximum"
     pair: PairCameras | None = None
     """For recipes that make pairs of a coarse and a fine image."""
+    render: Callable[[Any, Tensor, torch.device, bool], tuple[Tensor, dict[str, Tensor]]] | None = None
+    """``render(scene, keys, device, noisy)`` -> images (n, c, h, w) and numbers known only once they are made, (n,)
+    each; None where a scene is one lens and its picture scaled to [0, 1]."""
+    one_pixel_scale: bool = True
+    """Whether every image has the optics' pixels; else the truth has ``pixel_scale_arcsec``."""
+    fractions: tuple[float, ...] | None = None
+    """Parts of the classes; None balances them."""
+    labelled_fraction: float = 1.0
+    """Images of a data set that carry their label."""
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of what a number of the truth counts, for the catalogue."""
 
 
 class Draws:
@@ -210,11 +234,15 @@ class Draws:
         u = torch.rand(self.count, *shape, generator=self._generator, dtype=torch.float64)
         return (low + (high - low) * u).float()
 
-    def labels(self, n_classes: int) -> Tensor:
-        """Balanced classes, int64 (count,): in order within those that share, else in random order."""
+    def labels(self, n_classes: int, fractions: tuple[float, ...] | None = None) -> Tensor:
+        """Classes, int64 (count,): in order within those that share; else by chance, balanced without fractions."""
         labels = torch.arange(self.count) % n_classes
         if self.share > 1:
             return labels
+        if fractions is not None and len(set(fractions)) > 1:
+            u = torch.rand(self.count, generator=self._generator, dtype=torch.float64)
+            edges = torch.tensor(fractions, dtype=torch.float64).cumsum(0)[:-1]
+            return torch.searchsorted(edges, u, right=True)
         return labels[torch.randperm(self.count, generator=self._generator)]
 
     def keys(self) -> Tensor:

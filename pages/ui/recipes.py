@@ -80,7 +80,9 @@ def _form() -> tuple[dict, dict]:
     c, h, w = known[recipe]["shape"]
     megabytes = 4e-6 * count * c * h * w
     size = f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
-    st.caption(f"{c} × {h} × {w} pixels, {known[recipe]['pixel_scale_arcsec']:g} arcsec each, {size} on disk")
+    scale = known[recipe]["pixel_scale_arcsec"]
+    each = f"{scale:g} arcsec each" if scale else "of several scales"
+    st.caption(f"{c} × {h} × {w} pixels, {each}, {size} on disk")
     return known[recipe], {"seed": int(seed), "as_published": published}
 
 
