@@ -75,9 +75,22 @@ def _pictures(dataset: Dataset, rows: np.ndarray) -> None:
     words = [class_label(label) if label else "unlabelled" for label in table["label"]]
     captions = [f"{name}\n{word}" for name, word in zip(table["id"], words, strict=True)]
     images, names = dataset.images[rows], [str(name) for name in table["id"]]
-    thumbnails(images, captions, alts=[f"Image {name}" for name in names])
-    unit = dataset.manifest.get("units") or ""
+    if dataset.targets is None:
+        thumbnails(images, captions, alts=[f"Image {name}" for name in names])
+    else:
+        st.caption(f"LR: {_frame(dataset.shape, dataset.pixel_scale_arcsec)}")
+        thumbnails(images, captions, alts=[f"LR image {name}" for name in names])
+        st.caption(f"HR: {_frame(dataset.targets.shape[1:], dataset.target_pixel_scale_arcsec)}, of the same sky")
+        thumbnails(dataset.targets[rows], names, alts=[f"HR image {name}" for name in names])
+    units = dataset.manifest.get("units") or ""
+    unit = "" if "," in units else units  # a description stands in the facts, not behind each value
     open_large(images, names, f"data_{dataset.path.name}", dataset.pixel_scale_arcsec, dataset.bands, unit)
+
+
+def _frame(shape: tuple[int, ...], scale: float | None) -> str:
+    """Pixels of an image and their side, in words."""
+    side = f"{scale:g} arcsec each" if scale else "of unknown size"
+    return f"{' × '.join(map(str, shape))} pixels {side}"
 
 
 def _facts(dataset: Dataset) -> None:
@@ -86,6 +99,7 @@ def _facts(dataset: Dataset) -> None:
     facts = {
         "Pixels": " × ".join(map(str, dataset.shape)),
         "Pixel side": scale,
+        **({"HR": _frame(dataset.target_shape, dataset.target_pixel_scale_arcsec)} if dataset.target_shape else {}),
         "Bands": ", ".join(dataset.bands) or "unknown",
         "Values": manifest.get("units") or "unknown",
         "Made from": source.get("recipe") or source.get("path") or "unknown",

@@ -107,6 +107,20 @@ def test_thumbnails_are_the_rows_of_their_ids(open_page):
     )
 
 
+def test_pairs_show_both_images_and_need_no_labels(open_page):
+    rng = np.random.default_rng(0)
+    with DatasetWriter(datasets_dir() / "pairs", classes=(), shape=(1, 8, 8), source={}, pixel_scale_arcsec=0.2,
+                       target_shape=(1, 16, 16), target_pixel_scale_arcsec=0.1) as writer:  # fmt: skip
+        writer.append(rng.random((3, 1, 8, 8)), {"label": [""] * 3}, rng.random((3, 1, 16, 16)))
+        writer.finish()
+    app = open_page("data")
+    assert not app.exception
+    assert captions(app) == [f"{i:07d}  \nunlabelled" for i in range(3)] + [f"{i:07d}" for i in range(3)]
+    said = [caption.value for caption in app.caption]
+    assert "LR: 1 × 8 × 8 pixels 0.2 arcsec each" in said
+    assert "HR: 1 × 16 × 16 pixels 0.1 arcsec each, of the same sky" in said
+
+
 def test_pages_reach_the_last_image(open_page):
     dataset = write_dataset()
     app = open_page("data")
