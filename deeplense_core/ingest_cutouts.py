@@ -67,7 +67,7 @@ def find_cutouts(source: Path) -> Cutouts | None:
     for path, table in tables:
         parts.append(_named(path, table, found, several=len(tables) > 1))
     whole = pd.concat(parts)
-    whole = whole[~whole.index.duplicated()]
+    whole = whole.loc[~whole.index.duplicated()]
     files = {name: found[name] for name in whole.index if name in found}
     for name in whole.index[~whole.index.isin(list(files))]:
         skipped.add(str(name), "no image", "It is in the table, but no file is named after it.")
@@ -94,10 +94,10 @@ def _read_table(path: Path) -> pd.DataFrame | None:
     tells = next((column for column in LAYOUTS if column in by_name), None)
     if "id" not in by_name or tells is None:
         return None
-    value = pd.to_numeric(table[by_name[tells]], errors="coerce")
+    value: np.ndarray = np.asarray(pd.to_numeric(table[by_name[tells]], errors="coerce"), dtype=np.float64)
     lens = value == 0 if tells == "no_source" else value > 0
     table = table.rename(columns={by_name["id"]: "id"}).drop(columns=by_name[tells])
-    table["label"] = np.where(value.isna(), "", np.where(lens, *CLASSES))
+    table["label"] = np.where(np.isnan(value), "", np.where(lens, *CLASSES))
     table["id"] = table["id"].astype(str).str.strip()
     table.attrs["layout"] = LAYOUTS[tells]
     return table
