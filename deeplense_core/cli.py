@@ -106,9 +106,11 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("run", metavar="RUN_OR_MODEL")
     sub.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     sub.add_argument("--out", type=Path, required=True, metavar="FILE",
-                     help=".csv .ecsv .fits .vot or .json")
+                     help=".csv .ecsv .fits .vot or .json; superres: a folder, .fits or .npy")
     sub.add_argument("--pixel-scale", type=float, metavar="ARCSEC",
                      help="arcsec per pixel of files that do not say it")
+    sub.add_argument("--average", action="store_true", help="superres: mean over the eight flips and quarter turns")
+    sub.add_argument("--scale", type=int, choices=(2, 3, 4), help="superres: of an interpolation; default: 2")
     sub.add_argument("--workers", type=int, metavar="N", help="processes that read files; default: half the cores")
 
     sub = verb("models", _models, "List architectures and trained models.")
@@ -289,7 +291,20 @@ def _evaluate(args) -> None:
         print("Caution: the network has seen these images in training or selection.")
     for name in report["metrics"]:
         print(f"  {_interval(report, name)}")
+    if report["task"] == "superres":
+        _print_rows(report)
     return None
+
+
+def _print_rows(report: dict[str, Any]) -> None:
+    """Every row of a super-resolution table, and the scale of its PSNR."""
+    names = ("psnr", "psnr_of_mean_mse", "ssim", "arc_psnr", "flux_ratio", "reobs_chi2", "psnr_floor", "perceptual")
+    width = max(map(len, report["rows"]))
+    print(f"{'':{width}}" + "".join(f"{name:>18}" for name in names))
+    for row, metrics in report["rows"].items():
+        values = (metrics[name]["value"] for name in names)
+        print(f"{row:{width}}" + "".join(f"{'-' if v is None else format(v, '.4f'):>18}" for v in values))
+    print(f"data range {report['data_range']:g}; perceptual distance by {report['perceptual_weights']}")
 
 
 def _calibrate(args) -> None:
@@ -311,9 +326,12 @@ def _predict(args) -> int:
     from deeplense_core.progress import bar
     from deeplense_core.trained import load_model
 
+    model = load_model(args.run)
+    if model.task == "superres":
+        return _enhance(args, model)
     try:
         with bar("predicting") as update:
-            made = predict_files(load_model(args.run), args.paths, args.out, args.pixel_scale, args.workers, update)
+            made = predict_files(model, args.paths, args.out, args.pixel_scale, args.workers, update)
     except KeyboardInterrupt:
         print("The same command goes on from here.", file=sys.stderr)
         raise
@@ -322,6 +340,26 @@ def _predict(args) -> int:
     if made.failed_file:
         print(f"Skipped {made.failed} files: {made.failed_file} says why", file=sys.stderr)
     print(f"{made.done} images in {args.out}, {made.failed} skipped")
+    return 0
+
+
+def _enhance(args, model) -> int:
+    """``predict`` of a super-resolution network: images in, finer images out."""
+    from deeplense_core.enhance_files import enhance_files
+    from deeplense_core.progress import bar
+    from deeplense_core.trained import unlearned
+
+    if args.scale:
+        if model.card["model_args"]["in_channels"] is not None:
+            raise UserError(f"--scale is for interpolations; {model.name!r} was trained for one scale.")
+        model = unlearned(model.name, args.scale)
+    with bar("enhancing") as update:
+        made = enhance_files(model, args.paths, args.out, args.average, update)
+    for path, why in made.failed:
+        print(f"Skipped {path}: {why}", file=sys.stderr)
+    if not made.written:
+        raise UserError(f"None of the {len(made.failed)} file(s) could be read: nothing was written.")
+    print(f"{len(made.written)} images in {args.out}, {len(made.failed)} skipped")
     return 0
 
 

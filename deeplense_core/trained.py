@@ -20,7 +20,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.familiarity import FeatureCloud, read_cloud, strangeness
 from deeplense_core.forward import logits, logits_and_features
 from deeplense_core.metrics import apply_temperature, class_sets
-from deeplense_core.models import build_model
+from deeplense_core.models import MODELS, build_model, model_entry
 from deeplense_core.preprocess import PreprocessConfig, center_crop, rescale
 
 BATCH = 64
@@ -73,6 +73,8 @@ class Trained:
     def net(self) -> nn.Module:
         """The network in evaluation mode, on the best device there is."""
         net = build_model(self.card["model"], self.card["model_settings"], **self.card["model_args"])
+        if not model_entry(self.card["model"]).about.get("learns", True):
+            return net.eval()
         path = self.folder / "model.safetensors"
         try:
             net.load_state_dict(load_tensors(path.read_bytes()))
@@ -183,10 +185,20 @@ class Trained:
 
 
 def load_model(name: str) -> Trained:
-    """A finished run, or a model that ships with the project, by name.
+    """A finished run, a model that ships with the project, or one that has nothing to learn, by name.
 
     Raises:
         UserError: no such run or model, or one that has no weights yet.
     """
+    if name in MODELS and not MODELS[name].about.get("learns", True):
+        return unlearned(name)
     found = find_card(name)
     return Trained(found.name, found.folder, found.card)
+
+
+def unlearned(name: str, scale: int = 2) -> Trained:
+    """An interpolation as if it had been trained: it has no weights and fits any number of bands."""
+    args = {"in_channels": None, "scale": scale, "unit": 1.0}
+    card = {"task": "superres", "model": name, "model_settings": {}, "model_args": args, "seed": 0,
+            "test_images": 400, "data_fingerprint": "", "data": "nothing"}
+    return Trained(name, Path(), card)

@@ -71,7 +71,9 @@ class RrdbBody(nn.Module):
 
 
 @MODELS.register("esrgan", config=EsrganConfig, tasks=("superres",), source="Wang et al. 2018, arXiv:1809.00219",
-                 label="ESRGAN", learns=True, defaults={"adversarial": 0.005, "perceptual": 0.1, "crop": 32})
+                 label="ESRGAN", learns=True,
+                 defaults={"adversarial": 0.2, "perceptual": 3.0, "perceptual_layer": "conv3_4", "warm_up": 0.35,
+                           "crop": 32, "batch_size": 8})
 def esrgan(cfg: EsrganConfig, in_channels: int, scale: int, unit: float) -> nn.Module:
     """ESRGAN's generator, dense blocks within residual blocks; trained against a discriminator."""
     reach = 2 + DENSE_BLOCKS * DENSE_LAYERS * cfg.blocks + sub_pixel_reach(scale)

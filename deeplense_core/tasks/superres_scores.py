@@ -22,7 +22,7 @@ from deeplense_core.trained import Trained
 
 BLOCK = 32
 """Images held in memory at once."""
-PERCEPTUAL_IMAGES = 32
+PERCEPTUAL_IMAGES = 16
 """The first of a part: VGG19 costs more than all other metrics together."""
 NOISE_COLUMNS = ("truth_sky", "truth_hr_counts_per_unit")
 CAMERA_COLUMNS = ("truth_sky", "truth_lr_counts_per_unit", "truth_lr_psf_sigma", "truth_hr_psf_sigma")
@@ -68,7 +68,7 @@ def evaluate(model: Trained, data: DataInfo, part: Images, progress: Progress | 
     """
     scale = pair_scale(data)
     made_for = model.card["model_args"]
-    if made_for["scale"] != scale:
+    if made_for["scale"] != scale and model.name not in KERNELS:
         raise UserError(f"{model.name!r} makes images {made_for['scale']} times finer and the pairs of {data.name!r} "
                         f"differ by {scale}. Take a model or data of the same scale.")
     if made_for["in_channels"] not in (None, data.shape[0]):
@@ -105,10 +105,10 @@ def evaluate(model: Trained, data: DataInfo, part: Images, progress: Progress | 
 
 def competitors(model: Trained, scale: int, device: torch.device) -> dict[str, tuple[nn.Module, bool]]:
     """Rows of the table: name -> network, and whether it is averaged over the symmetries."""
-    rows: dict[str, tuple[nn.Module, bool]] = {model.name: (model.net, False)}
+    rows: dict[str, tuple[nn.Module, bool]] = {}
     if model.name not in KERNELS:
-        rows[model.name + metrics.AVERAGED] = (model.net, True)
-    return rows | {name: (Interpolation(name, scale).to(device), False) for name in KERNELS if name != model.name}
+        rows = {model.name: (model.net, False), model.name + metrics.AVERAGED: (model.net, True)}
+    return rows | {name: (Interpolation(name, scale).to(device), False) for name in KERNELS}
 
 
 def shared(high: Float[Tensor, "b c h w"], columns: Mapping[str, Tensor], fixed: Protocol) -> dict[str, Any]:

@@ -1,0 +1,99 @@
+"""Super-resolution: metrics equal scikit-image's, tiles leave no seam, coordinates stay, averaging is equivariant."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from astropy.io import fits
+from astropy.wcs import WCS
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from deeplense_core.augment import d4
+from deeplense_core.enhance import enhance
+from deeplense_core.enhance_files import finer_header, tiles
+from deeplense_core.losses.adversarial import discriminator_loss, frozen, generator_loss
+from deeplense_core.metrics import superres as metrics
+from deeplense_core.models import build_model
+from deeplense_core.models.esrgan import Discriminator
+from deeplense_core.models.interpolation import KERNELS, enlarge
+
+SMALL = {"srcnn": {"width": 4, "narrow": 4}, "edsr": {"width": 4, "blocks": 1}, "esrgan": {"width": 4, "growth": 4},
+         "rcan": {"width": 8, "groups": 1, "blocks": 1, "window": 7},
+         "cascade:srcnn+edsr": {"first_width": 4, "first_narrow": 4, "second_width": 4, "second_blocks": 1}}
+
+
+def small(name: str, scale: int = 2) -> torch.nn.Module:
+    torch.manual_seed(0)
+    net = build_model(name, SMALL[name], in_channels=1, scale=scale, unit=10.0)
+    for parameter in net.parameters():  # last layers start at zero: then only bicubic would be tested
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    return net.eval()
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("name", SMALL)
+def test_networks_learn_enlarge_and_agree_on_tiles(name, scale):
+    net, images = small(name, scale), 10 * torch.rand(1, 1, 48, 60)
+    out = net(images)
+    assert out.shape == (1, 1, 48 * scale, 60 * scale)
+    out.square().mean().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+    whole, joined = out.detach().numpy(), np.zeros(out.shape, np.float32)
+    for (rows, columns), tile in tiles(net, images.numpy(), False, side=20):
+        joined[..., rows, columns] = tile
+    assert np.abs(joined - whole).max() < 1e-4 * np.abs(whole).max()
+
+
+def test_averaging_is_equivariant():
+    net, images = small("edsr"), torch.rand(1, 1, 12, 12)
+    base = enhance(net, images, True)
+    assert (enhance(net, d4(images, 5), False) - d4(enhance(net, images, False), 5)).abs().max() > 1e-4
+    for element in range(8):
+        assert (enhance(net, d4(images, element), True) - d4(base, element)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_interpolation_keeps_brightness(name):
+    assert torch.allclose(enlarge(torch.full((1, 1, 9, 9), 3.0), 4, name), torch.tensor(3.0))
+    ramp = torch.arange(16.0).expand(1, 1, 16, 16)
+    if name in ("bilinear", "bicubic"):
+        there = (torch.arange(32) + 0.5) / 2 - 0.5
+        assert torch.allclose(enlarge(ramp, 2, name)[0, 0, 16, 6:-6], there[6:-6], atol=1e-5)
+
+
+def test_metrics_equal_scikit_image():
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(5, 2, (3, 1, 30, 34)).astype(np.float32) for _ in range(2))
+    psnr, ssim = metrics.psnr(metrics.mse(a, b), 9.0), metrics.ssim(a, b, 9.0)
+    for i in range(3):
+        assert psnr[i] == pytest.approx(peak_signal_noise_ratio(b[i, 0], a[i, 0], data_range=9.0), abs=1e-5)
+        theirs = structural_similarity(b[i, 0].astype(float), a[i, 0].astype(float), data_range=9.0, sigma=1.5,
+                                       gaussian_weights=True, use_sample_covariance=False)
+        assert ssim[i] == pytest.approx(theirs, abs=1e-6)
+    with pytest.raises(ArithmeticError, match="below the PSNR"):
+        metrics.check_jensen(41.97, 42.24)
+
+
+def test_relativistic_losses_and_no_gradient_leaks():
+    real, made = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -1.0])
+    s = torch.sigmoid
+    paper = -s(real - made.mean()).log().mean() - (1 - s(made - real.mean())).log().mean()
+    assert torch.allclose(discriminator_loss(real, made), paper)
+    assert torch.allclose(generator_loss(real, made), discriminator_loss(made, real))
+    judge, image = Discriminator(1, 4), torch.rand(2, 1, 16, 16, requires_grad=True)
+    with frozen(judge):
+        generator_loss(judge(torch.rand(2, 1, 16, 16)), judge(image)).backward()
+    assert image.grad is not None
+    assert all(p.grad is None for p in judge.parameters())
+    assert all(p.requires_grad for p in judge.parameters())
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_every_place_on_the_sky_is_kept(scale):
+    old = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0, "CRPIX1": 30.2,
+                       "CRPIX2": 11.0, "CD1_1": -4e-5, "CD1_2": 1e-5, "CD2_1": 1e-5, "CD2_2": 4e-5})
+    x, y = np.array([0.0, 12.3]), np.array([5.0, 40.1])
+    there = WCS(finer_header(old, scale, "bicubic")).pixel_to_world_values(
+        scale * (x + 0.5) - 0.5, scale * (y + 0.5) - 0.5)
+    assert np.allclose(there, WCS(old).pixel_to_world_values(x, y), atol=1e-11)
