@@ -97,8 +97,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--split", default="test", choices=("test", "val", "train", "all"))
     _json(sub)
 
-    sub = verb("calibrate", _calibrate, "Complete the card of a classifier from its validation images: temperature, class "
-               "sets, familiar features. Training does it at its end.")
+    sub = verb("calibrate", _calibrate, "Complete the card of a classifier from its validation images: temperature, "
+               "class sets, familiar features. Training does it at its end.")
     sub.add_argument("run", metavar="RUN_OR_MODEL")
     _json(sub)
 

@@ -60,7 +60,8 @@ def record(
     folder = results_dir(model.name) / "evaluations" / f"{short}-{split}"
     folder.mkdir(parents=True, exist_ok=True)
     payload = io.BytesIO()
-    np.savez_compressed(payload, ids=part.ids.astype("U"), **outcome.arrays)
+    arrays: dict[str, Any] = {"ids": part.ids.astype("U"), **outcome.arrays}
+    np.savez_compressed(payload, **arrays)
     atomic_write(folder / "predictions.npz", payload.getvalue())
     atomic_write(folder / "report.json", json.dumps(report, indent=1).encode())
     return report

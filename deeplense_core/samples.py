@@ -51,7 +51,6 @@ def read(run: Run) -> Samples | None:
     """The samples of the last validation; None before the first, or where the file is damaged."""
     try:
         with np.load(io.BytesIO(run.read_file(FILE)), allow_pickle=False) as file:
-            targets = file["targets"] if "targets" in file else None
-            return Samples(file["images"], file["outputs"], file["labels"], targets, int(file["epoch"]))
+            return Samples(file["images"], file["outputs"], file["labels"], file.get("targets"), int(file["epoch"]))
     except (UserError, OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         return None

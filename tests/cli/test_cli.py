@@ -92,7 +92,7 @@ def one_class(folder):
     ("ingest {empty} --out {tmp}/new", "empty"),
     ("evaluate nothing --data {one}", "no run or shipped model 'nothing'"),
     ("show nothing", "nothing"),
-    ("predict nothing x.npy --out {tmp}/a.txt", "ends in '.txt'"),
+    ("predict common-test x.npy --out {tmp}/a.txt", "ends in '.txt'"),
     ("bench nothing", "Unknown bench 'nothing'"),
     ("fly", "fly"),
 ])
