@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deeplense_core.augment import d4
-
-
-def turn_back(images: Float[Tensor, "b c h w"], element: int) -> Float[Tensor, "b c h2 w2"]:
-    """The inverse of :func:`deeplense_core.augment.d4`."""
-    images = images.rot90(-(element % 4), (-2, -1))
-    return images.flip(-1) if element >= 4 else images
+from deeplense_core.augment import d4, d4_undone
+from deeplense_core.familiarity import frame_statistics
 
 
 @torch.no_grad()
@@ -21,7 +17,30 @@ def enhance(net: nn.Module, images: Float[Tensor, "b c h w"], averaged: bool) ->
     net.eval()
     if not averaged:
         return net(images).float()
-    total = turn_back(net(d4(images, 0)).float(), 0)
+    total = d4_undone(net(d4(images, 0)).float(), 0)
     for element in range(1, 8):
-        total += turn_back(net(d4(images, element)).float(), element)
+        total += d4_undone(net(d4(images, element)).float(), element)
     return total / 8
+
+
+def brightness_unit(
+    pixels: Float[np.ndarray, "b c h w"], noise: float | None
+) -> tuple[Float[np.ndarray, "b 1 1 1"], Float[np.ndarray, "b 1 1 1"]]:
+    """Factor and level that bring images of any unit to the noise and the sky of a network's training images.
+
+    A network has learnt what is noise in one unit; in another it would smooth what is real, or keep what is not.
+    The way there, ``(pixels - level) * factor``, is linear and undone exactly on the result.
+
+    Args:
+        pixels: Images; what they are counted in is not known.
+        noise: Standard deviation of the sky in the training images; None (an interpolation) changes nothing.
+
+    Returns:
+        Factor, 1 where the image has no noise to go by, and level: the median of the outer frame.
+    """
+    one = np.ones((len(pixels), 1, 1, 1), np.float32)
+    if noise is None:
+        return one, 0 * one
+    found, level = frame_statistics(pixels)
+    factor = np.where(found > 0, noise / np.where(found > 0, found, 1), 1)
+    return one * factor[:, None, None, None].astype(np.float32), one * level[:, None, None, None].astype(np.float32)

@@ -3,6 +3,7 @@
 Pixel values. Networks work in surface brightness, brightness per fixed area, which finer pixels do not change. A FITS
 image whose ``BUNIT`` is an amount per pixel (electrons, counts, DN, nanomaggies ...) is divided by scale^2, so that
 sums over any piece of sky stay what they were; a ``BUNIT`` per arcsec^2 or steradian, and no ``BUNIT``, leave it.
+Whatever the unit, an image is brought to the noise and sky level of the training images and back, both linear.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from astropy.io import fits
 from torch import nn
 
-from deeplense_core.enhance import enhance
+from deeplense_core.enhance import brightness_unit, enhance
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage, read_image
 from deeplense_core.trained import Trained
@@ -96,8 +97,10 @@ def enhance_file(model: Trained, path: Path, image: LensImage, target: Path, ave
     else:
         store = np.lib.format.open_memmap(partial, mode="w+", dtype="<f4", shape=shape)
     view = store.reshape(pixels.shape[0], pixels.shape[1], *shape[-2:])
-    for where, tile in tiles(net, pixels, averaged):
-        view[..., where[0], where[1]] = tile / scale**2 if per_pixel else tile
+    factor, level = brightness_unit(pixels, model.card.get("noise"))
+    for where, tile in tiles(net, (pixels - level) * factor, averaged):
+        fine = tile / factor + level
+        view[..., where[0], where[1]] = fine / scale**2 if per_pixel else fine
     store.flush()
     del view, store
     partial.replace(target)

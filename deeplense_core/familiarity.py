@@ -39,14 +39,18 @@ def input_statistics(images: Float[np.ndarray, "n c h w"]) -> dict[str, Float[np
     """
     low = images.min((1, 2, 3), keepdims=True)
     x = (images - low) / np.maximum(images.max((1, 2, 3), keepdims=True) - low, 1e-12)
-    edge = max(1, x.shape[2] // 8)
-    rows = np.concatenate([x[:, :, :edge], x[:, :, -edge:]], 2).reshape(len(x), -1, x.shape[3])
-    steps = np.abs(np.diff(rows, axis=2)).reshape(len(x), -1)
-    return {
-        "noise": np.median(steps, 1) * 1.4826 / np.sqrt(2),
-        "border": np.median(rows.reshape(len(x), -1), 1),
-        "mean": x.mean((1, 2, 3)),
-    }
+    noise, border = frame_statistics(x)
+    return {"noise": noise, "border": border, "mean": x.mean((1, 2, 3))}
+
+
+def frame_statistics(
+    images: Float[np.ndarray, "n c h w"],
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Standard deviation of a pixel and median brightness in the outer eighth of the frame, above and below."""
+    edge = max(1, images.shape[2] // 8)
+    rows = np.concatenate([images[:, :, :edge], images[:, :, -edge:]], 2).reshape(len(images), -1, images.shape[3])
+    steps = np.abs(np.diff(rows, axis=2)).reshape(len(images), -1)
+    return np.median(steps, 1) * 1.4826 / np.sqrt(2), np.median(rows.reshape(len(images), -1), 1)
 
 
 def familiar_ranges(blocks: Iterable[Float[np.ndarray, "n c h w"]]) -> dict[str, list[float]]:

@@ -37,7 +37,7 @@ def choose() -> tuple[str, str, str, str]:
             "Task", tasks, default=tasks[0], required=True, key="train_task",
             format_func=lambda name: TASKS[name].about["label"],
         )  # fmt: skip
-    data = pick_data("train_data")
+    data = pick_data("train_data", pairs=task == "superres")
     model = pick_model(task, "train_model")
     remember("train_preset", "quick")
     preset = st.segmented_control(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from deeplense_core.augment import d4
 from deeplense_core.enhance import enhance
 from deeplense_core.errors import UserError
+from deeplense_core.familiarity import frame_statistics
 from deeplense_core.losses import pixel
 from deeplense_core.losses.adversarial import discriminator_accuracy, discriminator_loss, frozen, generator_loss
 from deeplense_core.losses.perceptual import LAYERS, perceptual_distance, perceptual_loss, vgg19, view
@@ -60,14 +61,16 @@ class SuperResTask:
                             f"{data.shape[2]} pixels. Take a smaller one, or 0 for whole images.")
         self.features = self.cfg.perceptual > 0 or self.cfg.adversarial > 0
         self.best = "closeness" if self.features else "psnr"
-        self.unit = 1.0
+        self.unit, self.noise = 1.0, 0.0
         self.judge: Discriminator | None = None
 
     def look(self, source: Source) -> None:
-        """Takes the spread of the first fine images as the unit that networks count in: one number for all images."""
+        """Takes the spread of the first fine images as the unit that networks count in, one number for all images;
+        and notes the noise of the coarse ones, for images that come in another unit."""
         batch = source.batch(0, 0, self.batch_size, 1)
         assert batch.targets is not None
         self.unit = float(f"{float(batch.targets.std()):.3g}")
+        self.noise = float(np.median(frame_statistics(batch.images.cpu().numpy())[0]))
         if not self.unit > 0:
             raise UserError(f"The fine images of {self.data.name!r} are all one value: there is nothing to learn.")
         if self.cfg.loss == "chi2":
@@ -149,7 +152,7 @@ class SuperResTask:
 
     def card(self, outputs: Float[np.ndarray, "n c H W"], part: Images) -> dict[str, Any]:
         origin = vgg19().origin if self.features else None
-        return {"perceptual_weights": origin} if origin else {}
+        return {"noise": self.noise} | ({"perceptual_weights": origin} if origin else {})
 
 
 def cut_patches(

@@ -17,17 +17,24 @@ SIM = "sim:"
 OTHER_MODEL = "timm:"
 
 
-def data_options() -> dict[str, str]:
-    """What can be trained or scored on: value as the command line takes it -> what to call it."""
+def data_options(pairs: bool = False) -> dict[str, str]:
+    """What can be trained or scored on: value as the command line takes it -> what to call it.
+
+    ``pairs`` leaves what has no fine image beside each coarse one out.
+    """
     from deeplense_core.sim import RECIPES, recipe_info
 
     stored = {
         str(ds.path): f"{ds.name} · {len(ds):,} images of {ds.shape[1]} × {ds.shape[2]}"
         for ds in list_datasets()
+        if not pairs or ds.targets is not None
     }
     fresh = {}
     for name in RECIPES:
-        _, height, width = recipe_info(name)["shape"]
+        info = recipe_info(name)
+        if pairs and not info["target_shape"]:
+            continue
+        _, height, width = info["shape"]
         fresh[SIM + name] = f"{name} · simulated fresh, {height} × {width}"
     return stored | fresh
 
@@ -37,9 +44,9 @@ def short_data(data: str) -> str:
     return data if data.startswith(SIM) else Path(data).name
 
 
-def pick_data(key: str, label: str = "Data", help: str | None = None) -> str:
+def pick_data(key: str, label: str = "Data", help: str | None = None, pairs: bool = False) -> str:
     """A box of data sets and recipes; the first choice is the newest data set."""
-    options = data_options()
+    options = data_options(pairs)
     by_name = {short_data(value): value for value in options}
     if key not in st.session_state and (wanted := by_name.get(query("data") or "")):
         st.session_state[key] = wanted

@@ -45,7 +45,8 @@ def make_view() -> None:
             word = class_label(name)
             st.caption(word)
             contact_sheet(images[[label == name for label in labels]], LENSES, f"{LENSES} lenses, {word}")
-        st.caption("Each column is one lens: only the substructure differs from row to row.")
+        if not info["classes"][0].startswith(("lens", "nonlens")):
+            st.caption("Each column is one lens: only the substructure differs from row to row.")
         state_stretch("asinh", 99.5)
     with form:
         _facts(info)
@@ -78,11 +79,13 @@ def _form() -> tuple[dict, dict]:
         st.session_state["data_view_next"] = "Data sets"
         st.rerun()
     c, h, w = known[recipe]["shape"]
-    megabytes = 4e-6 * count * c * h * w
+    target = known[recipe]["target_shape"] or (0, 0, 0)
+    megabytes = 4e-6 * count * (c * h * w + target[0] * target[1] * target[2])
     size = f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
     scale = known[recipe]["pixel_scale_arcsec"]
     each = f"{scale:g} arcsec each" if scale else "of several scales"
-    st.caption(f"{c} × {h} × {w} pixels, {each}, {size} on disk")
+    finer = f", and the same sky on {target[1]} × {target[2]}" if target[0] else ""
+    st.caption(f"{c} × {h} × {w} pixels, {each}{finer}, {size} on disk")
     return known[recipe], {"seed": int(seed), "as_published": published}
 
 

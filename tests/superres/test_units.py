@@ -1,0 +1,43 @@
+"""A file in any unit gives the same picture: the way to the network's unit and back is linear and exact."""
+
+import numpy as np
+import pytest
+import torch
+from astropy.io import fits
+
+from deeplense_core.enhance import brightness_unit
+from deeplense_core.enhance_files import enhance_files
+from deeplense_core.trained import load_model
+
+
+@pytest.fixture(scope="module")
+def ring() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:40, :40] - 19.5
+    return (300 * np.exp(-((np.hypot(x, y) - 9) ** 2) / 6) + rng.normal(0, 1.6, (40, 40))).astype(np.float32)
+
+
+def test_noise_and_sky_are_brought_to_those_of_training(ring):
+    pixels = np.stack([ring, 0.01 * ring + 7])[:, None]
+    factor, level = brightness_unit(pixels, 1.6)
+    assert factor[0].item() == pytest.approx(1, rel=0.25)  # of 400 pixels
+    assert factor[1].item() == pytest.approx(100 * factor[0].item(), rel=1e-2)
+    assert level[1].item() == pytest.approx(7, abs=0.05)
+    assert brightness_unit(pixels, None)[0].tolist() == [[[[1.0]]], [[[1.0]]]]
+    flat = np.zeros((1, 1, 16, 16), np.float32)
+    assert brightness_unit(flat, 1.6)[0].item() == 1
+
+
+def test_the_unit_of_a_file_does_not_change_the_picture(ring, tmp_path):
+    model = load_model("edsr-x2")
+    for name, image in (("counts", ring), ("flux", 3e-3 * ring + 0.5)):
+        fits.PrimaryHDU(image.astype(np.float32)).writeto(tmp_path / f"{name}.fits")
+    made = enhance_files(model, [tmp_path / "counts.fits", tmp_path / "flux.fits"], tmp_path / "out")
+    assert not made.failed
+    counts, flux = (fits.getdata(path) for path in made.written)
+    assert counts.shape == (80, 80)
+    np.testing.assert_allclose((flux - 0.5) / 3e-3, counts, atol=0.05)
+    # And for an image in the unit of training it is what the network itself makes of it.
+    with torch.no_grad():
+        plain = model.net(torch.from_numpy(ring[None, None]))[0, 0].numpy()
+    assert np.abs(counts - plain).max() < 0.02 * plain.max()
