@@ -16,7 +16,7 @@ FLOORS = (
     "jobs slots command scoring making data data_writer safe_pickle image_folders audit ingest ingest_pairs "
     "ingest_cutouts features",
     "sim models observe register_pair augment preprocess familiarity precision forward sources lookup trained evidence "
-    "examine losses enhance support",
+    "examine losses enhance enhance_files support",
     "tasks",
     "train predict evaluate calibrate carry_out",
     "work cli __main__ bench",
