@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import functools
 import importlib.metadata
 import os
@@ -128,3 +130,19 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return commit.stdout.strip() + ("+" if changed.stdout.strip() else "") or None
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Asks the C library to keep freed blocks of megabytes for the next ones, where it is glibc.
+
+    Left to itself it hands them back to the kernel, and each chunk of images then pays a page fault for every 4 KB.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest that mallopt takes
+        set_option(_M_TRIM_THRESHOLD, 2**30)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Names in malloc.h."""

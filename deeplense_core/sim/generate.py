@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from deeplense_core.errors import UserError
+from deeplense_core.machine import keep_freed_memory
 from deeplense_core.sim import recipes
 from deeplense_core.sim.scene import RECIPES, Draws, Recipe, Scene
 from deeplense_core.spec import make_config
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 for _module in pkgutil.iter_modules(recipes.__path__):
     importlib.import_module(f"{recipes.__name__}.{_module.name}")
 
-CHUNK = {"cpu": 32, "cuda": 256}
-"""Images rendered at once: the working set stays in the cache of a CPU, and fills a GPU."""
+CHUNK = {"cpu": 64, "cuda": 256}
+"""Images rendered at once: few enough for a CPU's cache, enough to make the cost of a call small, and to fill a GPU."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,8 @@ def _render_group(
 @cache
 def can_compile(device_type: str) -> bool:
     """Whether fused code can be built; says once why not."""
+    if device_type == "cpu":
+        keep_freed_memory()
     if device_type == "cpu" and not any(shutil.which(name) for name in ("g++", "c++", "clang++")):
         log.warning("No C++ compiler was found: simulation runs eagerly, several times slower. Install g++.")
         return False
