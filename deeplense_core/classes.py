@@ -10,6 +10,9 @@ CLASS_ALIASES = {
 }  # fmt: skip
 """Names met in the field -> the name used here."""
 
+LENS_CLASSES = ("lens", "nonlens")
+"""Of every set for lens finding; their features are measured when they are made."""
+
 
 def canonical_class(name: str) -> str:
     """The project's name of a class: ``cdm`` and ``subhalo`` are ``sphere``; an unknown name stays as it is."""

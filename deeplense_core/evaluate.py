@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
+from deeplense_core.precision import best_device
 from deeplense_core.runs import Run
 from deeplense_core.sources import SIM, TEST, Images, describe, simulated_images, stored_images
 from deeplense_core.storage import atomic_write
@@ -86,14 +86,10 @@ def held_out(data: str, split: str, seed: int, count: int, labelled: bool) -> tu
             raise UserError(f"Simulated data has a test split only; {split!r} was asked for.")
         recipe = data.removeprefix(SIM)
         name = f"sim-{recipe}-{seed}"
-        return simulated_images(recipe, count, seed, TEST, _device()), name
+        return simulated_images(recipe, count, seed, TEST, best_device()), name
     ds = open_dataset(Path(data))
     part = stored_images(ds, split, labelled)
     if not len(part):
         kind = "labelled images" if labelled else "images"
         raise UserError(f"Data set {ds.name!r} has no {kind} in split {split!r}. Try --split all.")
     return part, ds.fingerprint
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"

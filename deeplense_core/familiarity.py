@@ -60,16 +60,16 @@ def familiar_ranges(blocks: Iterable[Float[np.ndarray, "n c h w"]]) -> dict[str,
     return {name: [float(q) for q in np.quantile(values, QUANTILES)] for name, values in joined.items()}
 
 
-def strangeness(image: Float[np.ndarray, "c h w"], ranges: Mapping[str, list[float]]) -> list[str]:
-    """What sets an image apart from the training images, in words; empty when nothing does."""
-    said = []
-    for name, values in input_statistics(image[None]).items():
+def strangeness(images: Float[np.ndarray, "n c h w"], ranges: Mapping[str, list[float]]) -> list[list[str]]:
+    """What sets each image apart from the training images, in words; empty where nothing does."""
+    said: list[list[str]] = [[] for _ in images]
+    for name, values in input_statistics(images).items():
         low, high = ranges[name]
-        value = max(float(values[0]), 1e-6)
-        if value < low / MARGIN:
-            said.append(f"{NAMES[name]} {_times(low / value)} lower")
-        elif value > high * MARGIN:
-            said.append(f"{NAMES[name]} {_times(value / max(high, 1e-6))} higher")
+        for words, value in zip(said, np.maximum(values, 1e-6), strict=True):
+            if value < low / MARGIN:
+                words.append(f"{NAMES[name]} {_times(low / value)} lower")
+            elif value > high * MARGIN:
+                words.append(f"{NAMES[name]} {_times(value / max(high, 1e-6))} higher")
     return said
 
 

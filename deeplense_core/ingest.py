@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.audit import audit
+from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import DEFAULT_SPLITS, Dataset, DatasetWriter
 from deeplense_core.data_writer import refuse_existing
 from deeplense_core.errors import UserError
 from deeplense_core.image_folders import LISTED, Item, Skipped, Tree, scan
 from deeplense_core.images import BadImageError, LensImage, check_pixels, read_image, to_chw
-from deeplense_core.ingest_cutouts import CLASSES, Cutouts, copy_cutouts, find_cutouts, look_at_cutouts
+from deeplense_core.ingest_cutouts import Cutouts, copy_cutouts, find_cutouts, look_at_cutouts
 from deeplense_core.ingest_pairs import check_scale, copy_pairs, is_pairs, match, side
 from deeplense_core.photometry import measure
 from deeplense_core.registry import Registry
@@ -86,7 +87,7 @@ def foundation(tree: Tree, sample: Sample) -> bool:
 @LAYOUTS.register("lens-finding-2025", tree="{train,test}_{lenses,nonlenses}/*.npy", bands=("g", "r", "i"))
 def lens_finding_2025(tree: Tree, sample: Sample) -> bool:
     """Lens finding 2025: train and test folders of lenses and nonlenses, g, r, i, each scaled to [0, 1]."""
-    return set(tree.classes) <= set(CLASSES) and tree.has_splits and sample.shape[0] == 3
+    return set(tree.classes) <= set(LENS_CLASSES) and tree.has_splits and sample.shape[0] == 3
 
 
 @LAYOUTS.register("lens-finding-2024", tree="{easy,hard}/*_<BAND>-<ID>.fits, {easy,hard}_*.csv", cutouts=True)
@@ -178,7 +179,7 @@ def _ingest_cutouts(
     shape = look_at_cutouts(cutouts)
     facts = {"kind": "ingest", "path": str(source.absolute()), "layout": cutouts.layout}
     with DatasetWriter(
-        out, classes=CLASSES, shape=(len(cutouts.bands), *shape), source=facts, bands=cutouts.bands, seed=seed,
+        out, classes=LENS_CLASSES, shape=(len(cutouts.bands), *shape), source=facts, bands=cutouts.bands, seed=seed,
         pixel_scale_arcsec=pixel_scale_arcsec, total=len(cutouts.files),
     ) as writer:  # fmt: skip
         report = copy_cutouts(cutouts, shape, writer, progress)
@@ -342,7 +343,7 @@ def _append(batch: Sequence[tuple[Item, LensImage]], sample: Sample, writer: Dat
         masses = [image.meta.get("mass") for _, image in batch]
         rows["truth_axion_mass"] = np.array([np.nan if m is None else m for m in masses], dtype=np.float64)
     images = np.stack([image.pixels for _, image in batch])
-    if {item.label for item, _ in batch} <= set(CLASSES):
+    if {item.label for item, _ in batch} <= set(LENS_CLASSES):
         rows |= measure(images, sample.bands)
     writer.append(images, rows)
 

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import DatasetWriter
 from deeplense_core.errors import UserError
 from deeplense_core.image_folders import Skipped
 from deeplense_core.images import BadImageError, read_image
 from deeplense_core.photometry import measure
 
-CLASSES = ("lens", "nonlens")
 LAYOUTS = {"no_source": "lens-finding-2024", "is_lens": "bologna"}
 """The column that tells lenses -> the layout that has it."""
 MASKED = 100.0
@@ -97,7 +97,7 @@ def _read_table(path: Path) -> pd.DataFrame | None:
     value: np.ndarray = np.asarray(pd.to_numeric(table[by_name[tells]], errors="coerce"), dtype=np.float64)
     lens = value == 0 if tells == "no_source" else value > 0
     table = table.rename(columns={by_name["id"]: "id"}).drop(columns=by_name[tells])
-    table["label"] = np.where(np.isnan(value), "", np.where(lens, *CLASSES))
+    table["label"] = np.where(np.isnan(value), "", np.where(lens, *LENS_CLASSES))
     table["id"] = table["id"].astype(str).str.strip()
     table.attrs["layout"] = LAYOUTS[tells]
     return table

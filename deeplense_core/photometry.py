@@ -21,8 +21,6 @@ PREFIX = "feature_"
 SCALE_FREE = ("snr", "half_light", "concentration", "asymmetry", "smoothness", "ellipticity", "residual",
               "residual_snr")  # fmt: skip
 """Features of a band that no linear scaling of its values changes."""
-CLASSES = {"lens", "nonlens"}
-"""Sets of these classes have their features measured when they are made."""
 _BLOCK = 64
 _MAD = 1.4826
 _MEAN_ABS = 1.1284

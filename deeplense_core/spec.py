@@ -44,6 +44,12 @@ def knob(
     return field(default=default, metadata={"knob": meta})
 
 
+def same_knob(config: type, name: str, default: Any) -> Any:
+    """The field ``name`` of another settings class again, with another default."""
+    inherited = next(f for f in dataclasses.fields(config) if f.name == name)
+    return field(default=default, metadata=inherited.metadata)
+
+
 @dataclass(frozen=True)
 class Knob:
     """One setting as forms, flags and docs see it."""

@@ -25,8 +25,8 @@ from torch import nn
 
 from deeplense_core import samples
 from deeplense_core.errors import UserError
-from deeplense_core.models import build_model, check_model, model_entry
-from deeplense_core.precision import faster_precision
+from deeplense_core.models import build_model, check_model, learns, model_entry
+from deeplense_core.precision import best_device, faster_precision
 from deeplense_core.runs import Run
 from deeplense_core.sources import Images, OnlineConfig, Source, describe, generator, open_source
 from deeplense_core.spec import Knob, RunSpec, config_from, knob, knobs, split_settings
@@ -94,7 +94,7 @@ def plan(
     entry = TASKS[task]
     if task not in model_entry(model).about["tasks"]:
         raise UserError(f"Model {model!r} is not made for task {task!r}.")
-    if not model_entry(model).about.get("learns", True):
+    if not learns(model_entry(model)):
         raise UserError(f"{model!r} has nothing to learn: use it as it is, with evaluate and predict.")
     check_model(model)
     if not 0 <= seed < 2**31:
@@ -116,10 +116,10 @@ def choose_device(device: str) -> str:
     """
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"Unknown device {device!r}. Choose from: auto, cpu, cuda.")
-    there = torch.cuda.is_available()
-    if device == "cuda" and not there:
+    there = best_device()
+    if device == "cuda" and there != "cuda":
         raise UserError("No CUDA device was found. Use --device cpu, or auto.")
-    return "cuda" if there and device != "cpu" else "cpu"
+    return there if device != "cpu" else "cpu"
 
 
 @dataclass
@@ -290,7 +290,6 @@ def _validate(run: Run, job: Setup, val: Images, report: Report) -> None:
         outputs = job.task.predict(job.shadow, val, job.fabric.device, 4 * job.cfg.batch_size, averaged=False)
     scores = job.task.score(outputs, val)
     run.log("val", state.epoch + 1, **scores)
-    _keep_samples(run, val, outputs, state.epoch + 1)
     better = scores[job.task.best] > state.best
     if better:
         state.best, state.best_epoch, state.stale = scores[job.task.best], state.epoch + 1, 0
@@ -298,6 +297,7 @@ def _validate(run: Run, job: Setup, val: Images, report: Report) -> None:
         run.set_status(best=state.best, best_name=job.task.best)
     else:
         state.stale += 1
+    _keep_samples(run, val, outputs, state.epoch + 1)
     report({"epoch": state.epoch + 1, "epochs": job.cfg.epochs, **scores, "better": better})
 
 

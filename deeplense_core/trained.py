@@ -20,7 +20,8 @@ from deeplense_core.errors import UserError
 from deeplense_core.familiarity import FeatureCloud, read_cloud, strangeness
 from deeplense_core.forward import logits, logits_and_features
 from deeplense_core.metrics import apply_temperature, class_sets
-from deeplense_core.models import MODELS, build_model, model_entry
+from deeplense_core.models import MODELS, build_model, learns, model_entry
+from deeplense_core.precision import best_device
 from deeplense_core.preprocess import PreprocessConfig, center_crop, rescale
 
 BATCH = 64
@@ -73,7 +74,7 @@ class Trained:
     def net(self) -> nn.Module:
         """The network in evaluation mode, on the best device there is."""
         net = build_model(self.card["model"], self.card["model_settings"], **self.card["model_args"])
-        if not model_entry(self.card["model"]).about.get("learns", True):
+        if not learns(model_entry(self.card["model"])):
             return net.eval()
         path = self.folder / "model.safetensors"
         try:
@@ -81,8 +82,7 @@ class Trained:
         except (OSError, SafetensorError, RuntimeError) as err:
             raise UserError(f"The weights of {self.name!r} cannot be read ({type(err).__name__}): the file "
                             f"{path.name} is damaged or of another model. Train again, or restore it.") from err
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return net.to(memory_format=torch.channels_last).to(device).eval()  # pyright: ignore
+        return net.to(memory_format=torch.channels_last).to(best_device()).eval()  # pyright: ignore
 
     @cached_property
     def cloud(self) -> FeatureCloud | None:
@@ -133,18 +133,18 @@ class Trained:
         away = self.cloud.distance(features) if self.cloud else [None] * len(rows)
         thresholds = self.card.get("conformal", {}).get("thresholds")
         sets = class_sets(rows, thresholds) if thresholds else np.zeros(rows.shape, bool)
+        differences = strangeness(fitted, self.card["familiar"])
         answers = []
-        for row, image, distance, inside in zip(rows, fitted, away, sets, strict=True):
-            strange = self._strange(image, distance)
+        for row, said, distance, inside in zip(rows, differences, away, sets, strict=True):
+            strange = self._strange(said, distance)
             likely = () if strange else tuple(name for name, within in zip(self.classes, inside, strict=True) if within)
             answers.append(Prediction(row, warnings + strange, not strange, likely, distance))
         return answers
 
-    def _strange(self, image: Float[np.ndarray, "c h w"], distance: float | None) -> tuple[str, ...]:
-        """A warning where the image is unlike those the network knows: its confidence then means nothing."""
-        said = strangeness(image, self.card["familiar"])
+    def _strange(self, said: list[str], distance: float | None) -> tuple[str, ...]:
+        """A warning where an image is unlike those the network knows: its confidence then means nothing."""
         if distance is not None and distance > 1:
-            said.append(f"features {distance:.2g}x farther away than those of 99 % of them")
+            said = [*said, f"features {distance:.2g}x farther away than those of 99 % of them"]
         return (f"unlike the training images, do not trust the class: {', '.join(said)}",) if said else ()
 
     def fit(
@@ -190,7 +190,7 @@ def load_model(name: str) -> Trained:
     Raises:
         UserError: no such run or model, or one that has no weights yet.
     """
-    if name in MODELS and not MODELS[name].about.get("learns", True):
+    if name in MODELS and not learns(MODELS[name]):
         return unlearned(name)
     found = find_card(name)
     return Trained(found.name, found.folder, found.card)

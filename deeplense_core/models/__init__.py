@@ -16,12 +16,12 @@ from torch import nn
 
 from deeplense_core.errors import UserError
 from deeplense_core.models.cascade import FAMILY, cascade_entry
-from deeplense_core.models.names import MODELS
+from deeplense_core.models.names import MODELS, learns
 from deeplense_core.models.timm_models import check_backbone
 from deeplense_core.registry import Entry
 from deeplense_core.spec import make_config
 
-__all__ = ["MODELS", "build_model", "check_model", "model_entry", "model_names"]
+__all__ = ["MODELS", "build_model", "check_model", "learns", "model_entry", "model_names"]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -47,7 +47,7 @@ def check_model(name: str) -> None:
 def model_names(task: str) -> list[str]:
     """Networks that can learn ``task``, in the order they were registered."""
     return [name for name, entry in MODELS.items()
-            if task in entry.about["tasks"] and entry.about.get("learns", True) and name not in ("timm", FAMILY)]
+            if task in entry.about["tasks"] and learns(entry) and name not in ("timm", FAMILY)]
 
 
 def build_model(name: str, settings: Mapping[str, Any], **shape: Any) -> nn.Module:

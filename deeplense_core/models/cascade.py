@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deeplense_core.errors import UserError
-from deeplense_core.models.names import MODELS
+from deeplense_core.models.names import MODELS, learns
 from deeplense_core.registry import Entry
 
 FAMILY = "cascade"
@@ -50,7 +50,7 @@ def cascade_entry(members: str) -> Entry:
     for entry in entries:
         if "superres" not in entry.about["tasks"] or entry.name == FAMILY:
             raise UserError(f"{entry.name!r} cannot be part of a cascade: it is not a super-resolution network.")
-    if not entries[1].about["learns"]:
+    if not learns(entries[1]):
         raise UserError(f"The second part of a cascade refines what the first made; {names[1]!r} learns nothing.")
     config = _joined(entries)
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import Dataset
 from deeplense_core.data_writer import DatasetWriter
 from deeplense_core.errors import UserError
-from deeplense_core.photometry import CLASSES, measure
 from deeplense_core.sim.generate import Batch, can_compile, recipe, recipe_info, simulate
 from deeplense_core.sim.scene import RECIPES, Recipe
 from deeplense_core.spec import make_config
@@ -70,7 +70,9 @@ def simulate_dataset(
             keep = min(CHUNK, count - start)
             images = batch.images[:keep].cpu().numpy()
             rows = _rows(made, batch, keep, seed, stream)
-            if set(made.classes) == CLASSES:
+            if made.classes == LENS_CLASSES:
+                from deeplense_core.photometry import measure  # scipy, which the other recipes do not wait for
+
                 rows |= measure(images, made.bands)
             targets = None if batch.targets is None else batch.targets[:keep].cpu().numpy()
             writer.append(images, rows, targets)

@@ -16,6 +16,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.losses import perceptual, pixel
 from deeplense_core.metrics import superres as metrics
 from deeplense_core.models.interpolation import KERNELS, Interpolation
+from deeplense_core.precision import best_device
 from deeplense_core.sources import DataInfo, Images
 from deeplense_core.tasks.base import Outcome, Progress
 from deeplense_core.trained import Trained
@@ -75,7 +76,7 @@ def evaluate(model: Trained, data: DataInfo, part: Images, progress: Progress | 
         raise UserError(f"{model.name!r} knows {made_for['in_channels']} band(s) and {data.name!r} has "
                         f"{data.shape[0]}.")
     range_ = _data_range(part)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(best_device())
     features = perceptual.vgg19().to(device)
     fixed = Protocol(scale, range_, data.target_pixel_scale_arcsec, features, range_ / 10, device)
     rows = competitors(model, scale, device)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.sim.galaxies.population import draw
 from deeplense_core.sim.galaxies.scene import KINDS, SCALINGS, GalaxyScene
 from deeplense_core.sim.scene import RECIPES, Detector, Draws, Optics, Recipe
-from deeplense_core.spec import knob
+from deeplense_core.spec import knob, same_knob
 
 BANDS = ("gri", "r", "i")
 
@@ -50,27 +51,22 @@ class EasyConfig:
 class HardConfig(EasyConfig):
     """Many surveys at once: half of the non-lenses look like lenses, and most images carry no label."""
 
-    labelled_fraction: float = knob(0.2, "Images of a data set that carry their label", ge=0, le=1, group="Set")
-    lookalikes: float = knob(0.5, "Non-lenses that look like one", ge=0, le=1, group="Set")
-    theta_E_min: float = knob(0.5, "Smallest Einstein radius", ge=0.2, le=4, unit="arcsec", group="Lens")  # noqa: N815
-    theta_E_max: float = knob(1.8, "Largest Einstein radius", ge=0.2, le=4, unit="arcsec", group="Lens")  # noqa: N815
-    snr_min: float = knob(20.0, "Faintest arcs, and what could be taken for them: signal to noise over all bands",
-                          ge=1, le=5000, group="Lens")
-    snr_max: float = knob(300.0, "Brightest arcs", ge=1, le=5000, group="Lens")
-    mag_min: float = knob(17.6, "Brightest main galaxy, in r", ge=12, le=26, unit="mag", group="Lens")
-    mag_max: float = knob(21.4, "Faintest main galaxy", ge=12, le=26, unit="mag", group="Lens")
-    colour_scatter: float = knob(0.2, "Scatter of each band's zero point, the same for all in an image", ge=0, le=2,
-                                 unit="mag", group="Camera")
-    grey: float = knob(0.15, "Images in which everything has one colour", ge=0, le=1, group="Camera")
-    seeing_max: float = knob(1.0, "Worst seeing", ge=0.3, le=2, unit="arcsec", group="Camera")
-    depth_min: float = knob(24.0, "Shallowest images: 5 sigma in an aperture of 2 arcsec, in r", ge=20, le=32,
-                            unit="mag", group="Camera")
-    depth_max: float = knob(26.2, "Deepest images", ge=20, le=32, unit="mag", group="Camera")
-    pixel_scale_max: float = knob(0.27, "Largest pixels", ge=0.05, le=0.5, unit="arcsec", group="Camera")
-    faults: float = knob(1.0, "Rate of missing, noisy or displaced bands, stripes, trails and bad sky; 1 is a "
-                         "survey's", ge=0, le=8, group="Camera")
-    scaling: str = knob("mixed", "Values: counts of zero point 27, each band from 0 to 1 by its own extremes, in "
-                        "sigmas of the sky, or one of these by chance", choices=("mixed", *SCALINGS), group="Camera")
+    labelled_fraction: float = same_knob(EasyConfig, "labelled_fraction", 0.2)
+    lookalikes: float = same_knob(EasyConfig, "lookalikes", 0.5)
+    theta_E_min: float = same_knob(EasyConfig, "theta_E_min", 0.5)  # noqa: N815
+    theta_E_max: float = same_knob(EasyConfig, "theta_E_max", 1.8)  # noqa: N815
+    snr_min: float = same_knob(EasyConfig, "snr_min", 20.0)
+    snr_max: float = same_knob(EasyConfig, "snr_max", 300.0)
+    mag_min: float = same_knob(EasyConfig, "mag_min", 17.6)
+    mag_max: float = same_knob(EasyConfig, "mag_max", 21.4)
+    colour_scatter: float = same_knob(EasyConfig, "colour_scatter", 0.2)
+    grey: float = same_knob(EasyConfig, "grey", 0.15)
+    seeing_max: float = same_knob(EasyConfig, "seeing_max", 1.0)
+    depth_min: float = same_knob(EasyConfig, "depth_min", 24.0)
+    depth_max: float = same_knob(EasyConfig, "depth_max", 26.2)
+    pixel_scale_max: float = same_knob(EasyConfig, "pixel_scale_max", 0.27)
+    faults: float = same_knob(EasyConfig, "faults", 1.0)
+    scaling: str = same_knob(EasyConfig, "scaling", "mixed")
 
 
 def _recipe(config: EasyConfig, as_published: bool, text: str) -> Recipe:
@@ -89,7 +85,7 @@ def _recipe(config: EasyConfig, as_published: bool, text: str) -> Recipe:
 
     units = {"counts": "counts of zero point 27, sky subtracted", "mixed": "mixed: see truth_scaling"}
     return Recipe(
-        classes=("lens", "nonlens"), optics=Optics(c.n_pix, scale or c.pixel_scale_max, 0.0), detector=Detector(),
+        classes=LENS_CLASSES, optics=Optics(c.n_pix, scale or c.pixel_scale_max, 0.0), detector=Detector(),
         draw=drawn, render=render, one_pixel_scale=scale is not None, bands=tuple(c.bands),
         unit=units.get(c.scaling, c.scaling), fractions=(c.lens_fraction, 1 - c.lens_fraction),
         labelled_fraction=c.labelled_fraction, words={"kind": KINDS, "scaling": SCALINGS},
