@@ -4,54 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from deeplense_core import scoring
-from deeplense_core.cards import find_card
-from deeplense_core.errors import UserError
 from deeplense_core.predictions import evaluations
 from pages.ui import evaluation as views
 from pages.ui.evaluation import Evaluation
-from pages.ui.messages import empty_state, guard, plain, show_error
-from pages.ui.picker import network_options, pick_data, pick_network, short_data
+from pages.ui.messages import empty_state, guard
+from pages.ui.picker import network_options, pick_network
+from pages.ui.scorings import another_data_set, offer_own_test, under_way
 from pages.ui.theme import class_label, page
 
 TASKS = ("classify", "find")
-SPLITS = ("test", "val", "train", "all")
+KEY = "evaluate"
+"""Begins the keys of the widgets."""
 VIEWS = ("Precision and recall", "Calibration", "Scores", "Threshold and recovery", "Numbers and report")
-TICK_S = 2.0
-
-
-def another_data_set(name: str) -> None:
-    """A small form that starts an evaluation in the background."""
-    with st.popover("Other data", icon=":material/add_chart:"):
-        data = pick_data("evaluate_data")
-        split = st.segmented_control("Split", SPLITS, default="test", required=True, key="evaluate_split")
-        if st.button("Evaluate", type="primary", key="evaluate_start"):
-            with guard():
-                scoring.start(name, data, split)
-            st.rerun()
-
-
-def under_way(name: str) -> None:
-    """The evaluation that runs now, or why the last one failed."""
-    now = scoring.scoring(name)
-    if now is None:
-        return
-    if now.running:
-        st.fragment(_wait, run_every=TICK_S)(name, now.data)
-        return
-    show_error(UserError(now.error))
-    if st.button("Dismiss", key="evaluate_dismiss"):
-        scoring.forget(name)
-        st.rerun()
-
-
-def _wait(name: str, data: str) -> None:
-    now = scoring.scoring(name)
-    if now is None or not now.running:
-        st.session_state.pop(_choice(name), None)  # the new evaluation is the newest: show it
-        st.rerun()
-    st.info(f"Evaluating on {plain(short_data(data))}. This goes on when the page is closed.",
-            icon=":material/hourglass_top:")  # fmt: skip
 
 
 def _choice(name: str) -> str:
@@ -65,18 +29,6 @@ def pick_evaluation(name: str) -> Evaluation | None:
     titles = {str(one.folder): one.title for one in found}
     chosen = st.selectbox("Evaluated on", titles, format_func=titles.get, key=_choice(name))
     return next(one for one in found if str(one.folder) == chosen)
-
-
-def offer_own_test(name: str) -> None:
-    """For a network without any evaluation: one button for the obvious one."""
-    if scoring.scoring(name):
-        return
-    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
-        st.markdown("This network has not been evaluated here yet.", width="content")
-        if st.button("Evaluate on its own test images", type="primary", key="evaluate_own"):
-            with guard():
-                scoring.start(name, find_card(name).card["data"])
-            st.rerun()
 
 
 def details(evaluation: Evaluation) -> None:
@@ -117,10 +69,11 @@ with run_cell:
 with evaluation_cell:
     evaluation = pick_evaluation(name)
 with more_cell:
-    another_data_set(name)
-under_way(name)
+    another_data_set([name], KEY)
+# A new evaluation is the newest: it is shown as soon as it is there.
+under_way(name, KEY, ended=lambda: st.session_state.pop(_choice(name), None))
 if evaluation is None:
-    offer_own_test(name)
+    offer_own_test(name, KEY)
     st.stop()
 if evaluation.report.get("seen_in_training"):
     st.warning(

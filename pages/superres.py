@@ -11,7 +11,7 @@ from deeplense_core.metrics.superres import AVERAGED
 from pages.ui import pairs, sharpened
 from pages.ui.messages import guard
 from pages.ui.pairs import Pair
-from pages.ui.picker import network_options
+from pages.ui.picker import SIM, data_options, network_options
 from pages.ui.state import query, remember
 from pages.ui.theme import page
 from pages.ui.viewer import viewer
@@ -22,7 +22,8 @@ MOST_NETWORKS = 3
 
 def choose_pair() -> Pair:
     """One of a pair set, by number, or the reader's own images."""
-    options = pairs.pair_options()
+    # Fresh pairs first: they are there in every workspace.
+    options = dict(sorted(data_options(pairs=True).items(), key=lambda option: not option[0].startswith(SIM)))
     data_cell, number_cell = st.columns([5, 2], gap="medium", vertical_alignment="bottom")
     data = data_cell.selectbox("Sky", options, format_func=options.get, key="superres_data", persist_state="session")
     remember("superres_number", 0)

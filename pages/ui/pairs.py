@@ -11,14 +11,14 @@ import numpy as np
 import streamlit as st
 
 from deeplense_core.cards import find_card
-from deeplense_core.data import Dataset, list_datasets, open_dataset
+from deeplense_core.data import Dataset, open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.metrics.superres import AVERAGED
 from deeplense_core.runs import open_run
 from pages.ui.picker import SIM
 
 SEED = 11
-"""Of the simulated pairs on the page; trainings are asked for other seeds, and their streams are others too."""
+"""Of the simulated pairs on the page."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,19 +40,6 @@ class Pair:
     bands: tuple[str, ...] = ()
 
 
-def pair_options() -> dict[str, str]:
-    """Data with pairs: value as the command line takes it -> what to call it."""
-    from deeplense_core.sim import RECIPES, recipe_info
-
-    stored = {str(ds.path): f"{ds.name} · {len(ds):,} pairs" for ds in list_datasets() if ds.targets is not None}
-    fresh = {}
-    for name in RECIPES:
-        info = recipe_info(name)
-        if info["target_shape"]:
-            fresh[SIM + name] = f"{name} · simulated fresh, {info['shape'][1]} → {info['target_shape'][1]}"
-    return fresh | stored
-
-
 @st.cache_data(max_entries=64, show_spinner="Reading the pair …")
 def pair_of(data: str, number: int) -> Pair:
     """Pair ``number`` (from 0) of a recipe, or of the test split of a data set.
@@ -63,9 +50,11 @@ def pair_of(data: str, number: int) -> Pair:
     if not data.startswith(SIM):
         return _stored(open_dataset(Path(data)), number)
     from deeplense_core.sim import recipe_info, simulate
+    from deeplense_core.sources import TEST
 
     name = data.removeprefix(SIM)
-    info, batch = recipe_info(name), simulate(name, 1, seed=SEED, stream=number)
+    # A stream that no training draws, whatever its seed.
+    info, batch = recipe_info(name), simulate(name, 1, seed=SEED, stream=TEST + number)
     assert batch.targets is not None
     truth = {f"truth_{key}": float(value[0]) for key, value in batch.truth.items()}
     return Pair(f"{name} {number}", batch.images[0].numpy(), batch.targets[0].numpy(), info["pixel_scale_arcsec"],
@@ -78,12 +67,12 @@ def count_of(data: str) -> int:
 
 
 def _stored(ds: Dataset, number: int) -> Pair:
+    from deeplense_core.sources import numeric_columns
+
     row = int(_test_rows(ds)[number])
-    table = ds.catalog
-    numbers = [name for name in table.columns if table[name].dtype.kind in "iuf"]
-    columns = {name: float(table[name].iloc[row]) for name in numbers}
+    columns = {name: float(values[0]) for name, values in numeric_columns(ds, np.array([row])).items()}
     assert ds.targets is not None
-    return Pair(str(table["id"].iloc[row]), np.array(ds.images[row]), np.array(ds.targets[row]),
+    return Pair(str(ds.catalog["id"].iloc[row]), np.array(ds.images[row]), np.array(ds.targets[row]),
                 ds.pixel_scale_arcsec, columns, unit=str(ds.manifest.get("units", "")), bands=ds.bands)  # fmt: skip
 
 

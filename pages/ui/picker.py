@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -25,18 +26,21 @@ def data_options(pairs: bool = False) -> dict[str, str]:
     from deeplense_core.sim import RECIPES, recipe_info
 
     stored = {
-        str(ds.path): f"{ds.name} · {len(ds):,} images of {ds.shape[1]} × {ds.shape[2]}"
+        str(ds.path): f"{ds.name} · {len(ds):,} {'pairs' if ds.targets is not None else 'images'}, {_size(ds.manifest)}"
         for ds in list_datasets()
         if not pairs or ds.targets is not None
     }
-    fresh = {}
-    for name in RECIPES:
-        info = recipe_info(name)
-        if pairs and not info["target_shape"]:
-            continue
-        _, height, width = info["shape"]
-        fresh[SIM + name] = f"{name} · simulated fresh, {height} × {width}"
+    known = {name: recipe_info(name) for name in RECIPES}
+    fresh = {SIM + name: f"{name} · simulated fresh, {_size(info)}" for name, info in known.items()
+             if not pairs or info["target_shape"]}  # fmt: skip
     return stored | fresh
+
+
+def _size(facts: Mapping[str, Any]) -> str:
+    """Pixels along the sides of an image, and of the fine image where there is one."""
+    sides = f"{facts['shape'][1]} × {facts['shape'][2]}"
+    fine = facts.get("target_shape")
+    return f"{sides} → {fine[1]} × {fine[2]}" if fine else sides
 
 
 def short_data(data: str) -> str:

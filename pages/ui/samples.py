@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import streamlit as st
 
 from deeplense_core import metrics
-from deeplense_core.data import open_dataset
+from deeplense_core.cards import find_card
 from deeplense_core.runs import Run
 from deeplense_core.samples import Samples, read
 from pages.ui.gallery import thumbnails
-from pages.ui.picker import SIM
 from pages.ui.theme import class_label
 
 GAP = 3
@@ -26,10 +27,10 @@ def sample_answers(run: Run) -> None:
         if found.outputs.ndim == 4:
             thumbnails(np.stack(triptychs(found)), ["before · network · target"] * len(found.images), columns=2)
         else:
-            thumbnails(found.images, captions(found, classes_of(run)), columns=4)
+            thumbnails(found.images, captions(found, find_card(run.id).card["classes"]), columns=4)
 
 
-def captions(found: Samples, classes: tuple[str, ...]) -> list[str]:
+def captions(found: Samples, classes: Sequence[str]) -> list[str]:
     """Chosen class with its probability, and the true one where it is another."""
     said = []
     for row, label in zip(metrics.softmax(found.outputs), found.labels, strict=True):
@@ -53,16 +54,3 @@ def triptychs(found: Samples) -> list[np.ndarray]:
         joined = [piece for part in parts for piece in (gap, part)][1:]
         pictures.append(np.concatenate(joined, 2))
     return pictures
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _stored_classes(data: str) -> tuple[str, ...]:
-    return open_dataset(data).classes
-
-
-def classes_of(run: Run) -> tuple[str, ...]:
-    """Class names of a run's data."""
-    from deeplense_core.sim import recipe_info
-
-    data = run.spec.data
-    return tuple(recipe_info(data.removeprefix(SIM))["classes"]) if data.startswith(SIM) else _stored_classes(data)

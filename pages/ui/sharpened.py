@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from deeplense_core.plots.superres import profile_figure
 from deeplense_core.predictions import evaluations
 from deeplense_core.report import to_csv, with_interval
 from pages.ui.layout import pair as two_places
-from pages.ui.pairs import Pair, row_label
+from pages.ui.pairs import Pair, row_label, written
 from pages.ui.picker import short_data
+from pages.ui.scorings import another_data_set, offer_own_test, under_way
 from pages.ui.theme import theme_name
 from pages.ui.viewer import Panel, viewer
 
@@ -112,25 +113,39 @@ def emphasised(table: pd.DataFrame, best: Mapping[str, str | None]) -> Any:
 
 def all_images(pair: Pair, images: Images, scale: int) -> None:
     """The evaluation of the networks on whole test sets: one table a data set, never two in one."""
-    names = {row.removesuffix(metrics.AVERAGED) for row in images}
-    found = [(name, report) for name in sorted(names) for _, report in evaluations(name)]
-    if not found:
-        st.info("None of these networks has been evaluated on a test set yet: Evaluate does so in the background, and "
-                "so does a training at its end.", icon=":material/info:")  # fmt: skip
+    names = [name for name in dict.fromkeys(row.removesuffix(metrics.AVERAGED) for row in images) if written(name)]
+    if not names:
+        st.info("Choose a network above: its test images are scored beside all interpolations.", icon=":material/info:")
         return
-    sets: dict[tuple, list[dict[str, Any]]] = {}
-    for _, report in found:
+    another_data_set(names, "superres_score", pairs=True)
+    reports = {name: [report for _, report in evaluations(name)] for name in names}
+    for number, name in enumerate(names):
+        under_way(name, f"superres_score_{number}", row_label(name))
+        if not reports[name]:
+            offer_own_test(name, f"superres_score_{number}", row_label(name))
+    if found := [report for name in names for report in reports[name]]:
+        of_test_set(found)
+
+
+def of_test_set(reports: Sequence[Mapping[str, Any]]) -> None:
+    """The table of one test set, chosen where the reports are of several."""
+    sets: dict[tuple, list[Mapping[str, Any]]] = {}
+    for report in reports:
         sets.setdefault((report["data_fingerprint"], report["split"], report["data_range"]), []).append(report)
-    keys = list(sets)
-    titles = [title(sets[key][0]) for key in keys]
-    reports = sets[keys[st.selectbox("Test set", range(len(keys)), format_func=titles.__getitem__, key="superres_set")]]
-    table, best = set_table(reports)
+    titles = {key: title(of_set[0]) for key, of_set in sets.items()}
+    of_set = sets[st.selectbox("Test set", list(sets), format_func=titles.get, key="superres_set")]
+    table, best = set_table(of_set)
+    weights = {report["perceptual_weights"] for report in of_set}
+    if len(weights) > 1:  # distances by different features are not compared
+        table = table.drop(index=metric_label("perceptual"), errors="ignore")
     st.dataframe(emphasised(table, best), alt="Metrics of every row with 95 % intervals")
-    first = reports[0]
+    first = of_set[0]
+    distance = "evaluated with different features, so left out" if len(weights) > 1 else \
+        f"VGG19, {first['perceptual_weights']}, {first['perceptual_images']} images"
     st.caption(
         f"Mean over {first['n']:,} images with its 95 % bootstrap interval, best in bold. Data range "
         f"{first['data_range']:g}. The noise floor is the PSNR of the noise-free fine image: no network can pass it. "
-        f"Perceptual distance: VGG19, {first['perceptual_weights']}, {first['perceptual_images']} images."
+        f"Perceptual distance: {distance}."
     )
     st.download_button("Table (CSV)", to_csv(table.rename_axis("metric").reset_index()), "superres-metrics.csv",
                        "text/csv", icon=":material/download:", on_click="ignore")  # fmt: skip
@@ -141,7 +156,7 @@ def title(report: Mapping[str, Any]) -> str:
     return f"{short_data(report['data'])} · {report['split']} · {report['n']:,} images"
 
 
-def set_table(reports: list[dict[str, Any]]) -> tuple[pd.DataFrame, dict[str, str | None]]:
+def set_table(reports: Sequence[Mapping[str, Any]]) -> tuple[pd.DataFrame, dict[str, str | None]]:
     """Models of all reports on one test set, as text with intervals, and the best of each metric."""
     rows = {row_label(name): values for report in reports for name, values in report["rows"].items()}
     names = [name for name in TABLE if any(values[name]["value"] is not None for values in rows.values())]

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from trained_run import said
 
+from deeplense_core import scoring
 from deeplense_core.metrics import superres as metrics
 from deeplense_core.models.interpolation import enlarge
 from deeplense_core.runs import Run
@@ -79,24 +80,58 @@ def test_a_table_of_a_test_set_has_the_best_in_bold():
     assert title(report(40.0)) == "sim:sr-pairs · test · 400 images"
 
 
-def test_two_data_sets_are_never_in_one_table(open_page):
+def with_evaluations(reports: dict[str, dict]) -> Run:
+    """A run of super-resolution with these evaluations and nothing in its weights."""
     run = Run.create(RunSpec("superres", "sim:sr-pairs", "bicubic", {}, {}, {}, 0, "bi"))
     run.set_status(state="done", best=34.0, best_name="psnr")
     card = {"task": "superres", "model": "bicubic", "model_settings": {}, "data": "sim:sr-pairs",
             "model_args": {"in_channels": 1, "scale": 2, "unit": 1.0}}  # fmt: skip
     write_json(run.path / "model.json", card)
     (run.path / "model.safetensors").write_bytes(EMPTY_SAFETENSORS)
-    write_json(run.path / "evaluations" / "one" / "report.json", report(40.0))
-    write_json(run.path / "evaluations" / "two" / "report.json", report(41.0, data="other", data_fingerprint="f", n=7))
+    for name, one in reports.items():
+        write_json(run.path / "evaluations" / name / "report.json", one)
+    return run
+
+
+def test_two_data_sets_are_never_in_one_table(open_page):
+    run = with_evaluations({"one": report(40.0), "two": report(41.0, data="other", data_fingerprint="f", n=7)})
     app = open_page("superres", run=run.id)
     assert app.multiselect(key="superres_networks").value == [run.id]
     app.session_state["superres_tab"] = "All test images"
     app.run()
     assert not app.exception
     sets = app.selectbox(key="superres_set")
-    assert sets.options == ["other · test · 7 images", "sim:sr-pairs · test · 400 images"] or \
-        sets.options == ["sim:sr-pairs · test · 400 images", "other · test · 7 images"]
+    assert sorted(sets.options) == ["other · test · 7 images", "sim:sr-pairs · test · 400 images"]
     assert len(app.dataframe) == 1
+
+
+def test_a_network_is_evaluated_from_the_page(open_page, monkeypatch):
+    started = []
+    monkeypatch.setattr(scoring, "start", lambda name, data, split="test": started.append((name, data, split)))
+    app = open_page("superres")
+    assert app.multiselect(key="superres_networks").value == ["edsr-x2"]
+    app.session_state["superres_tab"] = "All test images"
+    app.run()
+    app.button(key="superres_score_0_own").click().run()
+    app.button(key="superres_score_start").click().run()
+    assert started == [("edsr-x2", "sim:sr-pairs", "test")] * 2
+    offered = app.selectbox(key="superres_score_data").options
+    assert offered
+    assert all("→" in option for option in offered), "only pairs can be scored"
+
+
+def test_distances_by_different_features_are_left_out(open_page):
+    a, b = report(40.0), report(41.0, perceptual_weights="VGG19")
+    for one in (a, b):
+        for row in one["rows"].values():
+            row["perceptual"] = {"value": 0.5, "low": 0.4, "high": 0.6}
+    run = with_evaluations({"one": a, "two": b})
+    app = open_page("superres", run=run.id)
+    app.session_state["superres_tab"] = "All test images"
+    app.run()
+    assert "evaluated with different features" in said(app)
+    assert "perceptual distance" not in app.dataframe[0].value.index
+    assert "PSNR (dB)" in app.dataframe[0].value.index
 
 
 EMPTY_SAFETENSORS = (2).to_bytes(8, "little") + b"{}"
