@@ -13,8 +13,7 @@ from pages.ui.scorings import another_data_set, offer_own_test, under_way
 from pages.ui.theme import class_label, page
 
 TASKS = ("classify", "find")
-KEY = "evaluate"
-"""Begins the keys of the widgets."""
+KEY = "evaluate"  # begins the keys of the widgets
 VIEWS = ("Precision and recall", "Calibration", "Scores", "Threshold and recovery", "Numbers and report")
 
 

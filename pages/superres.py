@@ -52,7 +52,7 @@ def choose_rows(scale: int | None) -> list[str]:
     )  # fmt: skip
     kernels = kernel_cell.multiselect("Interpolations", list(KERNELS), key="superres_kernels", persist_state="session")
     averaged = average_cell.toggle(
-        "Average of eight turns", key="superres_averaged", persist_state="session",
+        "Average ×8", key="superres_averaged", persist_state="session",
         help="The mean over flips and quarter turns, each turned back: eight times the work, a little less noise",
     )  # fmt: skip
     return [*kernels, *(name + AVERAGED * averaged for name in chosen)]
