@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from deeplense_core import support
 from deeplense_core.losses.pixel import noise_variance
 from deeplense_core.observe import observe
 from deeplense_core.support import reobservation_residual, unsupported
@@ -40,3 +41,12 @@ def test_broad_structure_is_supported_and_pixel_structure_is_not(smooth):
     )
     inner = ((with_checks - without) / (amplitude * checks))[..., 8:-8, 8:-8]
     assert inner.mean() == pytest.approx(1.0, abs=0.03)
+
+
+def test_the_solution_has_converged(monkeypatch):
+    """A bright arc on a faint sky, whose noise differs from place to place: the hard case."""
+    y, x = torch.meshgrid(torch.linspace(-3.7, 3.7, 148), torch.linspace(-3.7, 3.7, 148), indexing="ij")
+    arc = 600 * torch.exp(-((torch.hypot(x, y) - 1.5) ** 2) / 0.05) * (1 + x / torch.hypot(x, y)) / 2
+    found = unsupported(arc[None, None], COLUMNS, SCALE, ARCSEC)
+    monkeypatch.setattr(support, "STEPS", 4 * support.STEPS)
+    assert (unsupported(arc[None, None], COLUMNS, SCALE, ARCSEC) - found).abs().max() < 0.01
