@@ -1,8 +1,8 @@
 """Predictions for any number of files, in bounded memory, that go on where they were interrupted.
 
-Worker processes open the files (:mod:`deeplense_core.decode`) while the network looks at those before; images of
-one shape go through it together. What is found goes to a journal beside the output at once, and becomes the table
-when all files are done.
+Worker processes open the files (:mod:`deeplense_core.reading.decode`) while the network looks at those before;
+images of one shape go through it together. What is found goes to a journal beside the output at once, and becomes
+the table when all files are done.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import numpy as np
 
 from deeplense_core.bulk_journal import Journal
 from deeplense_core.catalog import check_format, safe_cell, write_catalog
-from deeplense_core.decode import Decoder, unpack
 from deeplense_core.errors import UserError
-from deeplense_core.image_checks import BadImageError
 from deeplense_core.images import LensImage
+from deeplense_core.reading.decode import Decoder, unpack
+from deeplense_core.reading.image_checks import BadImageError
 
 BATCH = 64
 """Images that the network is given together."""

@@ -345,8 +345,8 @@ def _predict(args) -> int:
 
 def _enhance(args, model) -> int:
     """``predict`` of a super-resolution network: images in, finer images out."""
-    from deeplense_core.enhance_files import enhance_files
     from deeplense_core.progress import bar
+    from deeplense_core.superres.enhance_files import enhance_files
     from deeplense_core.trained import unlearned
 
     if args.scale:

@@ -1,6 +1,6 @@
 """One image from a file: NPY, NPZ, FITS, HDF5, PNG, JPEG or TIFF, told apart by their first bytes.
 
-What strangers upload is read by the same function in a process of its own: :mod:`deeplense_core.uploads`.
+What strangers upload is read by the same function in a process of its own: :mod:`deeplense_core.reading.uploads`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.display import montage, stretch, to_png, to_rgb
-from deeplense_core.image_checks import (
+from deeplense_core.reading.image_checks import (
     MAX_PIXELS,
     BadImageError,
     axes_to_chw,
@@ -23,7 +23,7 @@ from deeplense_core.image_checks import (
     few_channels,
     to_chw,
 )  # fmt: skip
-from deeplense_core.image_formats import format_of, npy_header, read_npy
+from deeplense_core.reading.image_formats import format_of, npy_header, read_npy
 
 __all__ = [
     "MAX_PIXELS", "BadImageError", "LensImage", "check_pixels", "check_size", "montage", "npy_header",
@@ -72,7 +72,7 @@ def read_image(
         channels: ``first``, ``last`` or ``auto``; see :func:`to_chw`.
         name: What messages call the file. Default: its name on disk.
         sky: FITS only: read the celestial WCS too, with wcslib. A crafted header has made that crash, so only
-            the decoding process (:mod:`deeplense_core.decode`) asks for it.
+            the decoding process (:mod:`deeplense_core.reading.decode`) asks for it.
 
     Raises:
         BadImageError: on every file that is not one proper image, saying why.

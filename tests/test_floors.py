@@ -10,13 +10,11 @@ import pytest
 CORE = Path(__file__).parent.parent / "deeplense_core"
 FLOORS = (
     "errors registry spec workspace classes storage records machine checkpoints status progress",
-    "runs background cards images image_checks image_formats display fits_image fits_sky tangent_plane "
-    "metrics plots predictions samples compare report notes catalog answers inspection photometry",
-    "decode decode_child decode_seal decode_wire uploads bulk bulk_journal "
-    "jobs slots command scoring making data data_writer safe_pickle image_folders audit ingest ingest_pairs "
-    "ingest_cutouts features",
-    "sim models observe register_pair augment preprocess familiarity precision forward sources lookup trained evidence "
-    "examine losses enhance enhance_files support",
+    "runs background cards images display reading metrics plots predictions samples compare report notes catalog "
+    "answers inspection photometry",
+    "bulk bulk_journal jobs slots command scoring making data data_writer audit ingest features",
+    "sim models superres augment preprocess familiarity precision forward sources lookup trained evidence examine "
+    "losses",
     "tasks",
     "train predict evaluate calibrate carry_out",
     "work cli __main__ bench",

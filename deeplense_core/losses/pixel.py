@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deeplense_core.errors import UserError
 from deeplense_core.models.interpolation import enlarge
-from deeplense_core.observe import matching_sigma, observe, reach
+from deeplense_core.superres.observe import matching_sigma, observe, reach
 
 PIXEL_LOSSES = ("chi2", "mse", "l1")
 Columns = Mapping[str, Float[Tensor, " b"]]

@@ -8,11 +8,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from deeplense_core.observe import apply_operator, gaussian_operator
 from deeplense_core.sim import noise
 from deeplense_core.sim.profiles import Sersic, per_image, sersic_brightness
 from deeplense_core.sim.render import grid_axis
 from deeplense_core.sim.scene import LensLight, Optics, PairCameras, Scene, TwoLooks
+from deeplense_core.superres.observe import apply_operator, gaussian_operator
 
 LR_STREAM, HR_STREAM = 0, 1
 """Streams of random numbers: the two exposures have nothing in common."""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from deeplense_core.observe import REACH_SIGMA
 from deeplense_core.registry import Registry
+from deeplense_core.superres.observe import REACH_SIGMA
 
 RECIPES = Registry("recipe")
 

@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deeplense_core.augment import d4
-from deeplense_core.enhance import enhance
 from deeplense_core.errors import UserError
 from deeplense_core.familiarity import frame_statistics
 from deeplense_core.losses import pixel
@@ -22,6 +21,7 @@ from deeplense_core.metrics import superres as metrics
 from deeplense_core.models.esrgan import Discriminator
 from deeplense_core.sources import Batch, DataInfo, Images, Source
 from deeplense_core.spec import config_from, knob
+from deeplense_core.superres.enhance import enhance
 from deeplense_core.tasks.base import TASKS, StepOut
 from deeplense_core.tasks.superres_scores import evaluate, pair_scale
 

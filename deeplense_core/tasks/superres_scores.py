@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deeplense_core.enhance import enhance
 from deeplense_core.errors import UserError
 from deeplense_core.losses import perceptual, pixel
 from deeplense_core.metrics import superres as metrics
 from deeplense_core.models.interpolation import KERNELS, Interpolation
 from deeplense_core.precision import best_device
 from deeplense_core.sources import DataInfo, Images
+from deeplense_core.superres.enhance import enhance
 from deeplense_core.tasks.base import Outcome, Progress
 from deeplense_core.trained import Trained
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from deeplense_core.image_checks import MAX_CHANNELS
-from deeplense_core.uploads import Upload
+from deeplense_core.reading.image_checks import MAX_CHANNELS
+from deeplense_core.reading.uploads import Upload
 from pages.ui.answers import Answered, Reading, identity, sample_recipe, samples, take_in
 from pages.ui.messages import guard, plain
 from pages.ui.picker import network_options, pick_network

@@ -101,8 +101,8 @@ def made(row: str, written: float, scale: int, digest: str, _low: np.ndarray) ->
     """
     import torch
 
-    from deeplense_core.enhance import enhance
     from deeplense_core.models.interpolation import KERNELS, Interpolation
+    from deeplense_core.superres.enhance import enhance
 
     name = row.removesuffix(AVERAGED)
     net = Interpolation(name, scale) if name in KERNELS else _network(name, written)

@@ -171,7 +171,7 @@ def confirmed(pair: Pair, images: Images, scale: int) -> None:
     """Residual of the re-observation, and what the network added, both in sigmas."""
     import torch
 
-    from deeplense_core.support import reobservation_residual, unsupported
+    from deeplense_core.superres.support import reobservation_residual, unsupported
 
     fine = fine_scale(pair, scale)
     needed = ("truth_lr_psf_sigma", "truth_hr_psf_sigma", "truth_sky", "truth_lr_counts_per_unit",

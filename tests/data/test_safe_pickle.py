@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deeplense_core import safe_pickle
 from deeplense_core.images import BadImageError
-from deeplense_core.safe_pickle import read_image_and_mass
+from deeplense_core.ingest import safe_pickle
+from deeplense_core.ingest.safe_pickle import read_image_and_mass
 
 IMAGE = np.arange(64.0).reshape(8, 8)
 

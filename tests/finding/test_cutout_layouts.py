@@ -6,7 +6,7 @@ from astropy.io import fits
 
 from deeplense_core.errors import UserError
 from deeplense_core.ingest import ingest
-from deeplense_core.ingest_cutouts import unmasked
+from deeplense_core.ingest.cutouts import unmasked
 from deeplense_core.photometry import missing_bands
 
 SIDE = 24

@@ -11,8 +11,8 @@ from trained_run import said, trained, trained_home  # noqa: F401  (fixtures)
 
 from deeplense_core.data import open_dataset
 from deeplense_core.inspection import marked
+from deeplense_core.reading.uploads import receive
 from deeplense_core.trained import load_model
-from deeplense_core.uploads import receive
 from pages.ui.answers import Reading, ask_all, evidence, made_at, whole_image
 
 SCRIPT = "<img src=x onerror=alert(1)>"

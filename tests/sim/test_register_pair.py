@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplense_core.decode import decode
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
-from deeplense_core.register_pair import noise_of, register, resample, resample_psf
-from deeplense_core.tangent_plane import TangentPlane
+from deeplense_core.reading.decode import decode
+from deeplense_core.reading.tangent_plane import TangentPlane
+from deeplense_core.superres.register_pair import noise_of, register, resample, resample_psf
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "hsc_hst"
 LR_SCALE, HR_SCALE, LR_SIGMA, HR_SIGMA = 0.168, 0.03, 0.30, 0.06

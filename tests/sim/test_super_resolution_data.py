@@ -9,14 +9,14 @@ import torch
 from deeplense_core.data import open_dataset
 from deeplense_core.data_writer import DatasetWriter
 from deeplense_core.errors import UserError
-from deeplense_core.observe import (
+from deeplense_core.sim import RECIPES, dataset, generate, recipe_info, simulate, simulate_dataset
+from deeplense_core.spec import knobs
+from deeplense_core.superres.observe import (
     matching_kernel,
     matching_sigma,
     observe,
     reach,
 )
-from deeplense_core.sim import RECIPES, dataset, generate, recipe_info, simulate, simulate_dataset
-from deeplense_core.spec import knobs
 
 GEOMETRY = {
     ("sr-pairs", 2): ((1, 75, 75), 0.10, (1, 150, 150), 0.05),

@@ -10,13 +10,13 @@ from astropy.wcs import WCS
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from deeplense_core.augment import d4
-from deeplense_core.enhance import enhance
-from deeplense_core.enhance_files import finer_header, tiles
 from deeplense_core.losses.adversarial import discriminator_loss, frozen, generator_loss
 from deeplense_core.metrics import superres as metrics
 from deeplense_core.models import build_model
 from deeplense_core.models.esrgan import Discriminator
 from deeplense_core.models.interpolation import KERNELS, enlarge
+from deeplense_core.superres.enhance import enhance
+from deeplense_core.superres.enhance_files import finer_header, tiles
 
 SMALL = {"srcnn": {"width": 4, "narrow": 4}, "edsr": {"width": 4, "blocks": 1}, "esrgan": {"width": 4, "growth": 4},
          "rcan": {"width": 8, "groups": 1, "blocks": 1, "window": 7},

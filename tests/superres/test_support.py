@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from deeplense_core import support
 from deeplense_core.losses.pixel import noise_variance
-from deeplense_core.observe import observe
-from deeplense_core.support import reobservation_residual, unsupported
+from deeplense_core.superres import support
+from deeplense_core.superres.observe import observe
+from deeplense_core.superres.support import reobservation_residual, unsupported
 
 SCALE, ARCSEC = 2, 0.05
 COLUMNS = {name: torch.tensor([value]) for name, value in {

@@ -5,8 +5,8 @@ import pytest
 import torch
 from astropy.io import fits
 
-from deeplense_core.enhance import brightness_unit
-from deeplense_core.enhance_files import enhance_files
+from deeplense_core.superres.enhance import brightness_unit
+from deeplense_core.superres.enhance_files import enhance_files
 from deeplense_core.trained import load_model
 
 

@@ -1,6 +1,6 @@
 """The decoding process with a trap in it: a FITS card TRAP makes it do, for real, what a crafted header could.
 
-Started by the tests in place of ``deeplense_core.decode_child``.
+Started by the tests in place of ``deeplense_core.reading.decode_child``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplense_core import decode_child, decode_seal, fits_sky
+from deeplense_core.reading import decode_child, decode_seal, fits_sky
 
 decode_child.CPU_S = decode_seal.CPU_S = 1
 _read_sky = fits_sky.sky_facts

@@ -16,8 +16,8 @@ import psutil
 import pytest
 from files_to_upload import PIXELS, fits_bytes, npy_bytes, sky_header
 
-from deeplense_core import decode, decode_seal
 from deeplense_core.images import read_image
+from deeplense_core.reading import decode, decode_seal
 from deeplense_core.workspace import ROOT
 
 
@@ -155,7 +155,7 @@ def test_many_threads_at_once(tmp_path):
 
 ENDS = """
 import sys, pathlib
-from deeplense_core import decode
+from deeplense_core.reading import decode
 decode.decode(pathlib.Path(sys.argv[1]), "x")
 print(decode._FORKER._process.pid, "torch" in sys.modules, flush=True)
 """

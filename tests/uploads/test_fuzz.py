@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deeplense_core import decode, uploads
 from deeplense_core.images import BadImageError
-from deeplense_core.uploads import read, receive
+from deeplense_core.reading import decode, uploads
+from deeplense_core.reading.uploads import read, receive
 
 GROWTH_BYTES = 50 * 2**20
 

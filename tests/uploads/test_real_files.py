@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales, skycoord_to_pixel
 
 from deeplense_core.images import LensImage
-from deeplense_core.uploads import read, receive
+from deeplense_core.reading.uploads import read, receive
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FITS, HDF5, NPY = (sorted(str(p.relative_to(DATA)) for p in DATA.rglob(f"*.{kind}")) for kind in ("fits", "h5", "npy"))

@@ -18,9 +18,9 @@ from astropy.io import fits
 from files_to_upload import PIXELS, fits_bytes, npy_bytes, sky_header, zip_bytes
 from PIL import Image
 
-from deeplense_core import decode_child, uploads
 from deeplense_core.images import BadImageError
-from deeplense_core.uploads import clean_name, read, receive
+from deeplense_core.reading import decode_child, uploads
+from deeplense_core.reading.uploads import clean_name, read, receive
 
 
 def opened(name: str, content: bytes, **options):

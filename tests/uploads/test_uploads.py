@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from files_to_upload import PIXELS, fits_bytes, npy_bytes, sky_header, zip_bytes
 
-from deeplense_core import decode, uploads
 from deeplense_core.errors import UserError
-from deeplense_core.uploads import Upload, read, receive, tidy
+from deeplense_core.reading import decode, uploads
+from deeplense_core.reading.uploads import Upload, read, receive, tidy
 
 
 def noise(seed: int, side: int = 64) -> bytes:

@@ -10,10 +10,10 @@ import math
 import torch
 from torch import Tensor
 
-from deeplense_core.observe import gaussian_operator
 from deeplense_core.sim import noise
 from deeplense_core.sim.galaxies.light import FINE, PAD
 from deeplense_core.sim.galaxies.scene import SCALINGS, ZERO_POINT, Stars, Survey
+from deeplense_core.superres.observe import gaussian_operator
 
 CORE, WING = 0.93, 2.2
 """Sigmas of core and wing, in units of that of a Gaussian of the seeing's FWHM."""

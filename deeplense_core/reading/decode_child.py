@@ -1,4 +1,4 @@
-"""The processes that decode files: started by :mod:`deeplense_core.decode`, never imported by the app.
+"""The processes that decode files: started by :mod:`deeplense_core.reading.decode`, never imported by the app.
 
 One process is started, imports what decoding needs, and then only forks: for each connection a minder, which
 forks the worker that opens the file, waits for it, and tells the app how it died if it did.
@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from deeplense_core.decode_seal import CPU_S, limit_memory, limit_time, seal
-from deeplense_core.decode_wire import BrokenTalkError, receive, send
-from deeplense_core.image_checks import BadImageError
 from deeplense_core.images import read_image
+from deeplense_core.reading.decode_seal import CPU_S, limit_memory, limit_time, seal
+from deeplense_core.reading.decode_wire import BrokenTalkError, receive, send
+from deeplense_core.reading.image_checks import BadImageError
 
 UNPACK_CPU_S = 60
 """Processor time for unpacking a ZIP file of the largest size."""
@@ -59,7 +59,7 @@ def _warm_up() -> None:
     from astropy.io import fits
     from PIL import Image
 
-    from deeplense_core.fits_image import read_fits
+    from deeplense_core.reading.fits_image import read_fits
 
     Image.init()
     header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "RADESYS": "FK5", "EQUINOX": 2000.0})

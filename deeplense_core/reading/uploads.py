@@ -27,10 +27,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from deeplense_core import decode
-from deeplense_core.image_checks import MAX_FILE_BYTES, BadImageError
-from deeplense_core.image_formats import format_of
 from deeplense_core.images import LensImage
+from deeplense_core.reading import decode
+from deeplense_core.reading.image_checks import MAX_FILE_BYTES, BadImageError
+from deeplense_core.reading.image_formats import format_of
 from deeplense_core.storage import TEMPORARY, atomic_write, disk_full, is_disk_full
 from deeplense_core.workspace import home
 

@@ -80,11 +80,11 @@ def seal(readable: Sequence[Path], *, network: bool) -> None:
 
 def _libraries() -> list[Path]:
     code = [Path(folder) for folder in sys.path if folder and Path(folder) != _ROOT]
-    return [*code, Path(sys.base_prefix) / "lib", Path(__file__).parent, Path("/usr/lib"), Path("/lib"),
+    return [*code, Path(sys.base_prefix) / "lib", Path(__file__).parent.parent, Path("/usr/lib"), Path("/lib"),
             Path("/usr/share/zoneinfo")]  # fmt: skip
 
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parent.parent.parent
 """The checkout is on Python's path, and may hold the workspace: never readable as a whole."""
 
 

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from deeplense_core.image_checks import MAX_CHANNELS, MAX_FILE_BYTES, BadImageError, check_size
+from deeplense_core.reading.image_checks import MAX_CHANNELS, MAX_FILE_BYTES, BadImageError, check_size
 from deeplense_core.registry import nearest
 
 _MAX_MEMBERS = 5_000
@@ -127,7 +127,7 @@ def _npz_bands(archive: zipfile.ZipFile, members: Mapping[str, Any]) -> dict[str
 
 
 def _read_fits(file: IO[bytes], name: str, options: Mapping[str, Any]) -> tuple[np.ndarray, dict]:
-    from deeplense_core.fits_image import read_fits  # astropy takes long to import; few pages need it
+    from deeplense_core.reading.fits_image import read_fits  # astropy takes long to import; few pages need it
 
     return read_fits(file, name, options["hdu"], sky=options["sky"])
 

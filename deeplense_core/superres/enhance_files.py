@@ -19,9 +19,9 @@ import torch
 from astropy.io import fits
 from torch import nn
 
-from deeplense_core.enhance import brightness_unit, enhance
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage, read_image
+from deeplense_core.superres.enhance import brightness_unit, enhance
 from deeplense_core.trained import Trained
 
 TILE = 256
@@ -116,7 +116,7 @@ def tiles(
     Args:
         net: With ``scale`` and ``reach``.
         pixels: Coarse images (b, c, h, w).
-        averaged: As in :func:`deeplense_core.enhance.enhance`.
+        averaged: As in :func:`deeplense_core.superres.enhance.enhance`.
         side: Of a tile, coarse pixels.
     """
     scale, reach = int(net.scale), int(net.reach)  # pyright: ignore

@@ -1,8 +1,8 @@
 """Files are opened here: in processes of their own, which can be crashed by a file and do no harm with it.
 
 The app never parses what a stranger uploads. A worker process does, with 2 GB of memory, 20 s of processor time,
-no network and no file but that one (:mod:`deeplense_core.decode_seal`); it answers with pixels and a report, and
-both are checked. Its death is one clear error for the file at hand.
+no network and no file but that one (:mod:`deeplense_core.reading.decode_seal`); it answers with pixels and a report,
+and both are checked. Its death is one clear error for the file at hand.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from deeplense_core.decode_seal import CPU_S, WALL_S
-from deeplense_core.decode_wire import BrokenTalkError, receive, receive_into, send
-from deeplense_core.image_checks import MAX_CHANNELS, MAX_PIXELS, BadImageError
 from deeplense_core.images import LensImage
+from deeplense_core.reading.decode_seal import CPU_S, WALL_S
+from deeplense_core.reading.decode_wire import BrokenTalkError, receive, receive_into, send
+from deeplense_core.reading.image_checks import MAX_CHANNELS, MAX_PIXELS, BadImageError
 from deeplense_core.workspace import ROOT
 
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "TMPDIR")
@@ -209,7 +209,7 @@ def _member(decoder: Decoder, connection: socket.socket, name: str, member: str,
 class _Forker:
     """The process that only forks, shared by all threads of this one."""
 
-    def __init__(self, module: str = "deeplense_core.decode_child") -> None:
+    def __init__(self, module: str = "deeplense_core.reading.decode_child") -> None:
         self._module = module
         self.lock = threading.Lock()
         self._control: socket.socket | None = None

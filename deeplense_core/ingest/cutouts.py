@@ -20,8 +20,8 @@ import pandas as pd
 from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import DatasetWriter
 from deeplense_core.errors import UserError
-from deeplense_core.image_folders import Skipped
 from deeplense_core.images import BadImageError, read_image
+from deeplense_core.ingest.image_folders import Skipped
 from deeplense_core.photometry import measure
 
 LAYOUTS = {"no_source": "lens-finding-2024", "is_lens": "bologna"}

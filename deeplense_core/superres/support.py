@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from deeplense_core.losses.pixel import Columns, matching_sigma_px, noise_variance
-from deeplense_core.observe import observe
+from deeplense_core.superres.observe import observe
 
 STEPS = 160
 """Of the conjugate gradients: what is left is then below a thousandth of the noise. (At 40 it was 0.6 sigma.)"""

@@ -1,6 +1,6 @@
 """Brings folders of labelled images, in the layouts that published sets have, into a data-set folder.
 
-Every layout is one of two shapes of tree (:mod:`deeplense_core.image_folders`); what tells the published sets
+Every layout is one of two shapes of tree (:mod:`deeplense_core.ingest.image_folders`); what tells the published sets
 apart is how their files are written. Nothing in a file is believed, and what is not taken is reported with a
 reason.
 """
@@ -22,13 +22,13 @@ from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import DEFAULT_SPLITS, Dataset, DatasetWriter
 from deeplense_core.data_writer import refuse_existing
 from deeplense_core.errors import UserError
-from deeplense_core.image_folders import LISTED, Item, Skipped, Tree, scan
 from deeplense_core.images import BadImageError, LensImage, check_pixels, read_image, to_chw
-from deeplense_core.ingest_cutouts import Cutouts, copy_cutouts, find_cutouts, look_at_cutouts
-from deeplense_core.ingest_pairs import check_scale, copy_pairs, is_pairs, match, side
+from deeplense_core.ingest.cutouts import Cutouts, copy_cutouts, find_cutouts, look_at_cutouts
+from deeplense_core.ingest.image_folders import LISTED, Item, Skipped, Tree, scan
+from deeplense_core.ingest.pairs import check_scale, copy_pairs, is_pairs, match, side
+from deeplense_core.ingest.safe_pickle import read_image_and_mass
 from deeplense_core.photometry import measure
 from deeplense_core.registry import Registry
-from deeplense_core.safe_pickle import read_image_and_mass
 
 LAYOUTS = Registry("layout")
 """Name -> a function ``(Tree, sample) -> bool`` that knows its layout; ``auto`` takes the first that does."""

@@ -15,8 +15,8 @@ from scipy.ndimage import map_coordinates
 
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
-from deeplense_core.observe import matching_kernel, observe
-from deeplense_core.tangent_plane import TangentPlane
+from deeplense_core.reading.tangent_plane import TangentPlane
+from deeplense_core.superres.observe import matching_kernel, observe
 
 LIGHT_WITHIN = 0.95
 """Share of a kernel's light inside the border that is left out of the check."""
@@ -55,7 +55,7 @@ class RegisteredPair:
     """The fine image on ``scale`` times finer pixels: mean brightness of each, in its own unit; (1, s h, s w)."""
     scale: int
     kernel: np.ndarray
-    """Brings the fine image to the coarse one's sharpness in ``band``: for :func:`deeplense_core.observe.observe`."""
+    """Brings the fine image to the coarse one's sharpness in ``band``, for ``observe``."""
     band: int
     """The band of the coarse image that the fine one resembles most."""
     checks: tuple[BandCheck, ...]

@@ -16,8 +16,8 @@ import numpy as np
 
 from deeplense_core.data import DatasetWriter
 from deeplense_core.errors import UserError
-from deeplense_core.image_folders import LISTED, Item, Skipped, Tree
 from deeplense_core.images import BadImageError, LensImage
+from deeplense_core.ingest.image_folders import LISTED, Item, Skipped, Tree
 
 SIDES = ("lr", "hr")
 _BATCH = 64

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
-from deeplense_core.image_checks import BadImageError, check_size
+from deeplense_core.reading.image_checks import BadImageError, check_size
 from deeplense_core.registry import nearest
 
 _MAX_LISTED = 1000
@@ -33,7 +33,7 @@ def read_fits(
         file: At its start.
         name: What messages call it.
         hdu: Name or number; default ``SCI``, else the first 2-D or 3-D image.
-        sky: Ask wcslib where the image points, too; see :mod:`deeplense_core.fits_sky`.
+        sky: Ask wcslib where the image points, too; see :mod:`deeplense_core.reading.fits_sky`.
 
     Raises:
         BadImageError: damaged, truncated, too large, without an image, or without the HDU asked for.
@@ -49,7 +49,7 @@ def read_fits(
                 pixels = np.asarray(chosen.data)
                 facts = {"hdu": _label(chosen, index), **_facts(hdus, chosen.header, pixels.ndim)}
                 if sky:
-                    from deeplense_core.fits_sky import sky_facts
+                    from deeplense_core.reading.fits_sky import sky_facts
 
                     facts |= sky_facts(_cards(file, hdus, index), shape)
         except _DAMAGE as err:

@@ -1,0 +1,1 @@
+"""Reading what users have: formats, FITS headers and sky, the sealed decoding process, uploads."""
