@@ -56,8 +56,8 @@ def build_model(name: str, settings: Mapping[str, Any], **shape: Any) -> nn.Modu
     Args:
         name: A registered name, or ``timm:<name>``.
         settings: Settings of that model, text or typed.
-        **shape: What the task needs: ``in_channels`` and ``out_features`` for a classifier, ``in_channels``,
-            ``scale`` and ``unit`` for super-resolution.
+        **shape: What the task needs: ``in_channels`` and ``out_features`` for a classifier (0 for an encoder, which
+            gives its features), ``in_channels``, ``scale`` and ``unit`` for super-resolution.
 
     Raises:
         UserError: on an unknown name or setting.

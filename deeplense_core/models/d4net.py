@@ -36,7 +36,7 @@ class D4NetConfig:
     dropout: float = knob(0.0, "Dropout before the last layer", ge=0, le=0.9)
 
 
-@MODELS.register("d4net", config=D4NetConfig, tasks=("classify", "find"), label="D4Net (ours)",
+@MODELS.register("d4net", config=D4NetConfig, tasks=("classify", "find", "ssl"), label="D4Net (ours)",
                  source="Cohen & Welling 2016, arXiv:1602.07576; Esteves et al. 2018, arXiv:1709.01889")
 class D4Net(nn.Module):
     """D4Net: small, exactly equivariant to flips and quarter turns, made for centred lenses."""
@@ -60,7 +60,8 @@ class D4Net(nn.Module):
                 first = j == 0 and i > 0
                 stages.append(Block(widths[i - 1] if first else width, width, halve=first))
         self.stages = nn.Sequential(*stages)
-        self.head = nn.Sequential(nn.Dropout(cfg.dropout), nn.Linear(2 * widths[-1], out_features))
+        last = nn.Sequential(nn.Dropout(cfg.dropout), nn.Linear(2 * widths[-1], out_features))
+        self.head = last if out_features else nn.Identity()
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         b, _, h, w = images.shape

@@ -14,7 +14,10 @@ HEADS = ("head", "fc", "classifier")
 
 
 def head_of(net: nn.Module) -> nn.Module:
-    """The last layers of a network, those that turn its features into outputs."""
+    """The last layers of a network, those that turn its features into outputs.
+
+    An encoder, built with ``out_features=0``, has the identity there: its features are its output.
+    """
     get_classifier: Any = getattr(net, "get_classifier", None)
     if get_classifier is not None:  # timm
         return get_classifier()

@@ -29,18 +29,17 @@ class ResNet18Config:
     dropout: float = knob(0.0, "Dropout before the last layer", ge=0, le=0.9)
 
 
-@MODELS.register("resnet18", config=ResNet18Config, tasks=("classify", "find"), source=SOURCE,
+@MODELS.register("resnet18", config=ResNet18Config, tasks=("classify", "find", "ssl"), source=SOURCE,
                  label="ResNet18")
 def resnet18(cfg: ResNet18Config, in_channels: int, out_features: int) -> nn.Module:
     """ResNet18: the plain, fast baseline of the field (11.2 million parameters)."""
     net = _torchvision("resnet18", cfg.pretrained, in_channels)
-    net.fc = nn.Sequential(  # pyright: ignore[reportAttributeAccessIssue]
-        nn.Dropout(cfg.dropout), nn.Linear(512, out_features)
-    )
+    head = nn.Sequential(nn.Dropout(cfg.dropout), nn.Linear(512, out_features)) if out_features else nn.Identity()
+    net.fc = head  # pyright: ignore[reportAttributeAccessIssue]
     return net
 
 
-@MODELS.register("resnet50", config=ResNet50Config, tasks=("classify", "find"), source=SOURCE,
+@MODELS.register("resnet50", config=ResNet50Config, tasks=("classify", "find", "ssl"), source=SOURCE,
                  label="ResNet50 (seed)")
 def resnet50(cfg: ResNet50Config, in_channels: int, out_features: int) -> nn.Module:
     """ResNet50 with the seed's head: flatten, batch norm, dropout, dense (23.5 million parameters).
@@ -48,9 +47,10 @@ def resnet50(cfg: ResNet50Config, in_channels: int, out_features: int) -> nn.Mod
     The softmax of the recipe is part of the loss while training and of the prediction afterwards.
     """
     net = _torchvision("resnet50", cfg.pretrained, in_channels)
-    net.fc = nn.Sequential(  # pyright: ignore[reportAttributeAccessIssue]
-        nn.Flatten(), nn.BatchNorm1d(2048), nn.Dropout(cfg.dropout), nn.Linear(2048, out_features)
-    )
+    head: nn.Module = nn.Identity()
+    if out_features:
+        head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(2048), nn.Dropout(cfg.dropout), nn.Linear(2048, out_features))
+    net.fc = head  # pyright: ignore[reportAttributeAccessIssue]
     return net
 
 

@@ -19,7 +19,7 @@ class TimmConfig:
     dropout: float = knob(0.0, "Dropout before the last layer", ge=0, le=0.9)
 
 
-@MODELS.register("timm", config=TimmConfig, tasks=("classify", "find"), label="timm backbone",
+@MODELS.register("timm", config=TimmConfig, tasks=("classify", "find", "ssl"), label="timm backbone",
                  source="Wightman, PyTorch Image Models, doi:10.5281/zenodo.4414861")
 def timm_model(
     cfg: TimmConfig, in_channels: int, out_features: int, backbone: str, weights_file: str | None = None
