@@ -103,6 +103,8 @@ class Batch:
     targets: Float[Tensor, "b c H W"] | None = None
     columns: Mapping[str, Float[Tensor, " b"]] = field(default_factory=dict)
     """Numeric columns of the catalogue: features and ``truth_*``."""
+    partner: Float[Tensor, "b c h w"] | None = None
+    """Each lens a second time, with another source or in another survey, where the run asks for such pairs."""
 
 
 class Source(Protocol):
@@ -137,11 +139,13 @@ def _info(ds: Dataset) -> DataInfo:
 
 
 def open_source(
-    data: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool, labelled: bool = True
+    data: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool, labelled: bool = True,
+    partner: str = "",
 ) -> Source:
-    """The source behind a run's ``data``; ``labelled`` leaves images without a label out."""
+    """The source behind a run's ``data``; ``labelled`` leaves images without a label out, ``partner`` asks the
+    simulator for each lens a second time."""
     if data.startswith(SIM):
-        return SimulatedSource(data.removeprefix(SIM), cfg, seed, device, compiled)
+        return SimulatedSource(data.removeprefix(SIM), cfg, seed, device, compiled, partner)
     return StoredSource(open_dataset(Path(data)), seed, device, labelled)
 
 
@@ -196,8 +200,9 @@ class StoredSource:
 class SimulatedSource:
     """The simulator as an endless data set: no disk, no image seen twice."""
 
-    def __init__(self, recipe: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool):
-        self.info = describe(SIM + recipe)
+    def __init__(self, recipe: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool,
+                 partner: str = ""):
+        self.info, self.partner = describe(SIM + recipe), partner
         self.recipe, self.cfg, self.seed, self.device, self.compiled = recipe, cfg, seed, device, compiled
 
     def steps(self, batch_size: int) -> int:
@@ -208,9 +213,9 @@ class SimulatedSource:
         batch = simulate(
             self.recipe, batch_size, seed=self.seed, stream=done, device=str(self.device),
             mass_fraction_scale=self.mass_scale(done / max(1, total_steps)), matched=self.cfg.matched,
-            compiled=self.compiled,
+            compiled=self.compiled, partner=self.partner,
         )
-        return Batch(batch.images, batch.labels, batch.targets, _columns(batch.truth))
+        return Batch(batch.images, batch.labels, batch.targets, _columns(batch.truth), batch.partners)
 
     def mass_scale(self, progress: float) -> float:
         """Substructure mass in units of the recipe's at ``progress`` (0 to 1) of the training."""

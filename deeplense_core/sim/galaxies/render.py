@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,9 @@ def render(scene: GalaxyScene, keys: Tensor, device: torch.device, noisy: bool, 
 def _render(scene: GalaxyScene, key: Tensor, noisy: bool, n_pix: int) -> tuple[Tensor, dict[str, Tensor]]:
     expected, extra = _field(scene, n_pix), _extra(scene, n_pix)
     factor, truth = _balance(scene, expected, extra)
+    if scene.first_survey is not None:
+        first = replace(scene, survey=scene.first_survey)
+        factor, truth = _balance(first, _field(first, n_pix), _extra(first, n_pix))
     expected = expected.addcmul_(extra, factor)
     camera.add_points(expected, *light.pixels(n_pix, scene.survey.pixel_scale), scene.stars, scene.survey)
     return camera.stored(expected, scene.survey, key, noisy), truth

@@ -136,10 +136,14 @@ class GalaxyScene:
     survey: Survey
     extra: Mapping[str, Tensor] = field(default_factory=dict)
     """Further drawn numbers for the catalogue, (n,) each."""
+    first_survey: Survey | None = None
+    """For a sky seen a second time: the survey in which the extra light has its signal to noise, so that it is as
+    bright in both; None where that is :attr:`survey`."""
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> GalaxyScene:
         """The scene with ``change`` applied to every tensor, those of ``extra`` left out."""
-        values = {name: tree_map(change, value) for name, value in vars(self).items() if name != "extra"}
+        values = {name: tree_map(change, value) for name, value in vars(self).items()
+                  if name != "extra" and value is not None}
         return GalaxyScene(**values)
 
     def truth(self) -> dict[str, Tensor]:
