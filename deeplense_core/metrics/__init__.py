@@ -1,6 +1,6 @@
 """Metrics of the field with honest intervals: pure functions of numpy and scipy, equal to scikit-learn's."""
 
-from deeplense_core.metrics.bootstrap import find_metrics, pr_band, precision_metric, roc_band
+from deeplense_core.metrics.bootstrap import pr_band, precision_metric, roc_band
 from deeplense_core.metrics.calibration import (
     ECE_BINS,
     apply_temperature,
@@ -35,11 +35,24 @@ from deeplense_core.metrics.curves import (
     tpr_at,
     wilson,
 )
+from deeplense_core.metrics.finding import (
+    FIND_NAMES,
+    Ranking,
+    expected_counts,
+    find_baselines,
+    find_difference,
+    find_metrics,
+    rank,
+    tpr_at_ten_fp,
+    tpr_at_zero_fp,
+)
 
 __all__ = [
     "ClassCurves",
     "ECE_BINS",
+    "FIND_NAMES",
     "LOWER_IS_BETTER",
+    "Ranking",
     "accuracy",
     "apply_temperature",
     "auc_binary",
@@ -53,7 +66,10 @@ __all__ = [
     "confusion",
     "coverage",
     "ece",
+    "expected_counts",
     "f1_macro",
+    "find_baselines",
+    "find_difference",
     "find_metrics",
     "fit_temperature",
     "fit_thresholds",
@@ -64,6 +80,7 @@ __all__ = [
     "pr_band",
     "pr_curve",
     "precision_metric",
+    "rank",
     "recovery",
     "reliability",
     "roc_band",
@@ -71,5 +88,7 @@ __all__ = [
     "softmax",
     "threshold_table",
     "tpr_at",
+    "tpr_at_ten_fp",
+    "tpr_at_zero_fp",
     "wilson",
 ]

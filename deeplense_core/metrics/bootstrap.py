@@ -17,7 +17,6 @@ from deeplense_core.metrics.curves import tie_groups, wilson
 
 Counts = tuple[np.ndarray, np.ndarray]  # true and false positives, each (g, b)
 Statistic = Callable[[np.ndarray], dict[str, np.ndarray]]  # weights (n, b) -> name -> (b,)
-FIND_NAMES = ("auroc", "auprc", "tpr0", "tpr10")
 CHUNK_NUMBERS = 2_000_000  # weights held at once: 16 MB, so 100,000 images need no more memory than 3,000
 
 
@@ -85,7 +84,7 @@ def collect(statistic: Statistic, strata: np.ndarray, n_boot: int, seed: int) ->
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _weighted_counts(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], Counts]:
+def weighted_counts(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], Counts]:
     """Weights (n, b) -> true and false positives (g, b) as the threshold falls through distinct scores."""
     order, ends = tie_groups(score)
     sorted_truth = truth[order][:, None]
@@ -98,7 +97,7 @@ def _weighted_counts(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarr
     return counts
 
 
-def _average_precision(hits: np.ndarray, false: np.ndarray) -> np.ndarray:
+def average_precisions(hits: np.ndarray, false: np.ndarray) -> np.ndarray:
     """Average precision (b,) from true and false positives (g, b)."""
     gained = np.diff(hits, axis=0, prepend=0)
     return (gained * hits / np.maximum(hits + false, 1)).sum(axis=0) / hits[-1]
@@ -107,35 +106,11 @@ def _average_precision(hits: np.ndarray, false: np.ndarray) -> np.ndarray:
 def precision_metric(labels01: ArrayLike, scores: ArrayLike, n_boot: int = 1000, seed: int = 0) -> dict:
     """Average precision as {"value", "low", "high"}."""
     truth, score = checks.binary(labels01, scores)
-    counts = _weighted_counts(truth, score)
+    counts = weighted_counts(truth, score)
     trials = {"auprc": int(min(truth.sum(), (~truth).sum()))}
     return summarise(
-        lambda weights: {"auprc": _average_precision(*counts(weights))}, truth, n_boot, seed, trials
+        lambda weights: {"auprc": average_precisions(*counts(weights))}, truth, n_boot, seed, trials
     )["auprc"]
-
-
-def find_metrics(
-    labels01: ArrayLike, scores: ArrayLike, n_boot: int = 1000, seed: int = 0
-) -> dict[str, dict]:
-    """ "auroc", "auprc", "tpr0" and "tpr10" of a finder, each {"value", "low", "high"}.
-
-    TPR0 is the highest completeness without a false positive, TPR10 with fewer than ten
-    (Metcalf et al. 2019, arXiv:1802.03609).
-    """
-    truth, score = checks.binary(labels01, scores)
-    auc, counts = auc_statistic(truth, score), _weighted_counts(truth, score)
-
-    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
-        hits, false = counts(weights)
-        return {
-            "auroc": auc(weights),
-            "auprc": _average_precision(hits, false),
-            "tpr0": np.where(false <= 0, hits, 0).max(axis=0) / hits[-1],
-            "tpr10": np.where(false <= 9, hits, 0).max(axis=0) / hits[-1],
-        }
-
-    trials = int(min(truth.sum(), (~truth).sum()))
-    return summarise(statistic, truth, n_boot, seed, dict.fromkeys(FIND_NAMES, trials))
 
 
 def summarise(
@@ -184,7 +159,7 @@ def roc_band(
         "fpr" (m,), "low" (m,) and "high" (m,) of the true positive rate there.
     """
     truth, score = checks.binary(labels01, scores)
-    counts, grid = _weighted_counts(truth, score), roc_grid(int((~truth).sum()))
+    counts, grid = weighted_counts(truth, score), roc_grid(int((~truth).sum()))
     curves = []
     for weights in resample_weights(truth, n_boot, seed):
         hits, false = counts(weights)
@@ -205,7 +180,7 @@ def pr_band(
         "recall" (m,), "low" (m,) and "high" (m,) of the precision where that recall is first reached.
     """
     truth, score = checks.binary(labels01, scores)
-    counts, grid = _weighted_counts(truth, score), np.linspace(0.005, 1, 200)
+    counts, grid = weighted_counts(truth, score), np.linspace(0.005, 1, 200)
     curves = []
     for weights in resample_weights(truth, n_boot, seed):
         hits, false = counts(weights)

@@ -41,7 +41,7 @@ def tie_groups(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, ends
 
 
-def _cumulative(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cumulative(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """True positives, false positives and threshold (g,) as it falls, one entry a distinct score."""
     order, ends = tie_groups(score)
     hits = np.cumsum(truth[order])[ends]
@@ -55,7 +55,7 @@ def roc_curve(labels01: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.nd
         False positive rate, true positive rate, thresholds, each (g + 1,): from (0, 0) at infinity to (1, 1).
     """
     truth, score = checks.binary(labels01, scores)
-    hits, false, thresholds = _cumulative(truth, score)
+    hits, false, thresholds = cumulative(truth, score)
     fpr = np.append(0.0, false / false[-1])
     tpr = np.append(0.0, hits / hits[-1])
     return fpr, tpr, np.append(np.inf, thresholds)
@@ -68,7 +68,7 @@ def pr_curve(labels01: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.nda
         Precision (g + 1,), recall (g + 1,), thresholds (g,), thresholds rising; the last point is (1, 0).
     """
     truth, score = checks.binary(labels01, scores)
-    hits, false, thresholds = _cumulative(truth, score)
+    hits, false, thresholds = cumulative(truth, score)
     precision = hits / (hits + false)
     return np.append(precision[::-1], 1.0), np.append((hits / hits[-1])[::-1], 0.0), thresholds[::-1]
 
@@ -84,7 +84,7 @@ def auc_binary(labels01: ArrayLike, scores: ArrayLike) -> float:
 def average_precision(labels01: ArrayLike, scores: ArrayLike) -> float:
     """Area under the precision-recall steps, sum of (R_i - R_i-1) P_i, without interpolation."""
     truth, score = checks.binary(labels01, scores)
-    hits, false, _ = _cumulative(truth, score)
+    hits, false, _ = cumulative(truth, score)
     return float((np.diff(hits, prepend=0) * hits / (hits + false)).sum() / hits[-1])
 
 
@@ -94,11 +94,11 @@ def tpr_at(labels01: ArrayLike, scores: ArrayLike, false_positives: int) -> floa
     TPR0 of the Bologna challenge (Metcalf et al. 2019) is 0, its TPR10 ("fewer than ten") is 9.
     """
     truth, score = checks.binary(labels01, scores)
-    hits, false, _ = _cumulative(truth, score)
+    hits, false, _ = cumulative(truth, score)
     return float(hits[false <= false_positives].max(initial=0) / hits[-1])
 
 
-def _purity(tpr: np.ndarray, fpr: np.ndarray, prevalence: float) -> tuple[np.ndarray, np.ndarray]:
+def purity_at(tpr: np.ndarray, fpr: np.ndarray, prevalence: float) -> tuple[np.ndarray, np.ndarray]:
     """Purity, and false positives per true positive (inf where nothing true is kept), at a prevalence."""
     if not 0 < prevalence < 1:
         raise UserError(f"Prevalence {prevalence} must lie between 0 and 1, as 0.001 for 1 lens in 1000.")
@@ -121,7 +121,7 @@ def threshold_table(
         "threshold", "completeness", "fpr", "purity", "false_per_true", each (g,), thresholds falling.
     """
     fpr, tpr, thresholds = (part[1:] for part in roc_curve(labels01, scores))
-    purity, per_true = _purity(tpr, fpr, prevalence)
+    purity, per_true = purity_at(tpr, fpr, prevalence)
     return {
         "threshold": thresholds,
         "completeness": tpr,
@@ -141,14 +141,21 @@ def operating_point(
     """
     truth, score = checks.binary(labels01, scores)
     kept = score >= threshold
+    hits, false = int(kept[truth].sum()), int(kept[~truth].sum())
+    return kept_point(hits, int(truth.sum()), false, int((~truth).sum()), prevalence)
+
+
+def kept_point(
+    hits: int, positives: int, false: int, negatives: int, prevalence: float
+) -> dict[str, dict[str, float | None]]:
+    """As :func:`operating_point`, from how many of the positives and of the negatives are kept."""
     ends = {}
-    for name, members in (("completeness", truth), ("fpr", ~truth)):
-        k, n = int(kept[members].sum()), int(members.sum())
+    for name, k, n in (("completeness", hits, positives), ("fpr", false, negatives)):
         low, high = wilson(k, n)
         ends[name] = {"value": k / n, "low": float(low), "high": float(high)}
     tpr, fpr = ends["completeness"], ends["fpr"]
     corners = np.array([(tpr["value"], fpr["value"]), (tpr["low"], fpr["high"]), (tpr["high"], fpr["low"])])
-    purity, per_true = _purity(corners[:, 0], corners[:, 1], prevalence)
+    purity, per_true = purity_at(corners[:, 0], corners[:, 1], prevalence)
     value, low, high = (float(p) for p in purity)
     ends["purity"] = {"value": value, "low": min(low, value), "high": max(high, value)}
     bounds = [float(p) if np.isfinite(p) else None for p in per_true]
