@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from deeplense_core.catalog import write_catalog
+from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.images import LensImage
 
 EXPORTS = {
@@ -33,23 +34,39 @@ class Answer(Protocol):
     def likely(self) -> tuple[str, ...]: ...
 
 
+def score_of(probabilities: np.ndarray, classes: Sequence[str]) -> float:
+    """The one number to rank by: the probability of a lens, where lenses are looked for; else of the likeliest class."""
+    if set(classes) == set(LENS_CLASSES):
+        return float(probabilities[classes.index(LENS_CLASSES[0])])
+    return float(probabilities.max())
+
+
+def predicted_row(
+    name: str, ra_deg: float | None, dec_deg: float | None, answer: Answer, classes: Sequence[str]
+) -> dict[str, Any]:
+    """One row of a table of predictions: ``name, ra, dec, class, score, p_<class>..., warning``."""
+    return {
+        "name": name, "ra": ra_deg, "dec": dec_deg, "class": classes[int(answer.probabilities.argmax())],
+        "score": score_of(answer.probabilities, classes),
+        **{f"p_{c}": float(p) for c, p in zip(classes, answer.probabilities, strict=True)},
+        "warning": "; ".join(answer.warnings),
+    }  # fmt: skip
+
+
 def answer_row(
     name: str, image: LensImage, answer: Answer, classes: Sequence[str], model_id: str
 ) -> dict[str, Any]:
-    """One row: ``name, ra, dec, score, p_calibrated, class, p_<class>..., classes_95, warning, grade, grader, comment,
-    theta_E, survey, model_id, time``.
+    """One row: that of :func:`predicted_row`, and ``p_calibrated, classes_95, grade, grader, comment, theta_E, survey,
+    model_id, time``.
 
     An image unlike the training images has no class and no calibrated probability, because neither means anything
     there; ``score`` and the columns of each class still hold what the network put out. Grade, grader, comment,
     Einstein radius and survey are left for those who know them.
     """
-    best = int(answer.probabilities.argmax())
-    score = float(answer.probabilities[best])
+    row = predicted_row(name, image.meta.get("ra_deg"), image.meta.get("dec_deg"), answer, classes)
     return {
-        "name": name, "ra": image.meta.get("ra_deg"), "dec": image.meta.get("dec_deg"), "score": score,
-        "p_calibrated": score if answer.familiar else None, "class": classes[best] if answer.familiar else "",
-        **{f"p_{c}": float(p) for c, p in zip(classes, answer.probabilities, strict=True)},
-        "classes_95": " ".join(answer.likely), "warning": "; ".join(answer.warnings),
+        **row, "class": row["class"] if answer.familiar else "",
+        "p_calibrated": row["score"] if answer.familiar else None, "classes_95": " ".join(answer.likely),
         "grade": "", "grader": "", "comment": "", "theta_E": None, "survey": "",
         "model_id": model_id, "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip

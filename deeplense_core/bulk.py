@@ -22,7 +22,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from deeplense_core.answers import predicted_row
 from deeplense_core.bulk_journal import Journal
+from deeplense_core.bulk_shards import Shard
 from deeplense_core.catalog import check_format, safe_cell, write_catalog
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
@@ -80,7 +82,7 @@ Answer = LensImage | BadImageError
 
 def predict_files(
     model: Answering, paths: Sequence[Path], out: Path, pixel_scale_arcsec: float | None = None,
-    workers: int | None = None, progress: Callable[[int, int | None], None] | None = None,
+    workers: int | None = None, progress: Callable[[int, int | None], None] | None = None, shard: Shard | None = None,
 ) -> Summary:  # fmt: skip
     """Classifies files, folders of them (with all below) and ZIP files into a table.
 
@@ -92,6 +94,7 @@ def predict_files(
         pixel_scale_arcsec: For files that do not say it.
         workers: Processes that read files. Default: half the cores.
         progress: Called with files done and files in all.
+        shard: Take only its files.
 
     Raises:
         UserError: a path that does not exist, no file at all, or none that can be used; another run's journal.
@@ -101,30 +104,46 @@ def predict_files(
     own = {os.path.abspath(path) for path in (out, journal_path, failed_path)}
 
     def files() -> Iterator[Item]:
-        return (item for item in find_files(paths) if os.path.abspath(item.path) not in own)
+        return (item for item in find_files(paths) if os.path.abspath(item.path) not in own
+                and (shard is None or shard.takes(item.name)))  # fmt: skip
 
     total = sum(1 for _ in files())
     if not total:
-        raise UserError(f"No files in {', '.join(repr(str(p)) for p in paths)}.")
-    made_with = {"model": model.name, "classes": list(model.classes), "pixel_scale": pixel_scale_arcsec,
-                 "weights": _digest(model.folder / "model.safetensors")}  # fmt: skip
+        part = f" for {shard}" if shard else ""
+        raise UserError(f"No files{part} in {', '.join(repr(str(p)) for p in paths)}.")
+    made_with = identity(model, pixel_scale_arcsec)
     with Journal(journal_path, made_with) as journal, \
             tempfile.TemporaryDirectory(prefix="deeplense-") as unpacked:
-        done = taken_up = journal.taken_up
+        done = journal.taken_up
         items = (item for item in _unpack_zips(files(), Path(unpacked)) if not journal.knows(item.key))
         for batch in _batches(items, workers or default_workers()):
             journal.append(_ask(model, batch, pixel_scale_arcsec))
             done += len(batch)
             if progress:
                 progress(done, max(total, done))
-        _write_failed(journal, failed_path)
-        if not journal.rows:
-            first = next(journal.failures())["failed"][1]
-            raise UserError(f"None of the {journal.failed} file(s) could be read, so {str(out)!r} was not written; "
-                            f"{failed_path.name!r} lists them. The first: {first}")  # fmt: skip
-        write_catalog(journal, out)
-        journal.remove()
-        return Summary(journal.rows, journal.failed, taken_up, failed_path if journal.failed else None)
+        return finish(journal, out, failed_path)
+
+
+def identity(model: Answering, pixel_scale_arcsec: float | None) -> dict[str, Any]:
+    """What must be the same for an interrupted run to be taken up."""
+    return {"model": model.name, "classes": list(model.classes), "pixel_scale": pixel_scale_arcsec,
+            "weights": _digest(model.folder / "model.safetensors")}  # fmt: skip
+
+
+def finish(journal: Journal, out: Path, failed_path: Path) -> Summary:
+    """Makes the table, and the list of what failed, from a journal that is complete.
+
+    Raises:
+        UserError: nothing could be used; the disk is full.
+    """
+    _write_failed(journal, failed_path)
+    if not journal.rows:
+        first = next(journal.failures())["failed"][1]
+        raise UserError(f"None of the {journal.failed} image(s) could be used, so {str(out)!r} was not written; "
+                        f"{failed_path.name!r} lists them. The first: {first}")  # fmt: skip
+    write_catalog(journal, out)
+    journal.remove()
+    return Summary(journal.rows, journal.failed, journal.taken_up, failed_path if journal.failed else None)
 
 
 def default_workers() -> int:
@@ -283,18 +302,9 @@ def _ask(model: Answering, batch: list[tuple[Item, Answer]], default_scale: floa
             records |= {place: {"failed": ["does not fit the model", str(err)]} for place in places}
             continue
         for place, image, prediction in zip(places, images, predictions, strict=True):
-            records[place] = {"row": _row(model, batch[place][0].name, image, prediction)}
+            ra, dec = image.meta.get("ra_deg"), image.meta.get("dec_deg")
+            records[place] = {"row": predicted_row(batch[place][0].name, ra, dec, prediction, model.classes)}
     return [{"key": item.key, "name": item.name, **records[place]} for place, (item, _) in enumerate(batch)]
-
-
-def _row(model: Answering, name: str, image: LensImage, prediction: Any) -> dict[str, Any]:
-    best = int(prediction.probabilities.argmax())
-    return {
-        "name": name, "ra": image.meta.get("ra_deg"), "dec": image.meta.get("dec_deg"), "class": model.classes[best],
-        "score": float(prediction.probabilities[best]),
-        **{f"p_{c}": float(p) for c, p in zip(model.classes, prediction.probabilities, strict=True)},
-        "warning": "; ".join(prediction.warnings),
-    }  # fmt: skip
 
 
 def _write_failed(journal: Journal, path: Path) -> None:

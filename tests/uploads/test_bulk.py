@@ -203,7 +203,7 @@ def test_a_table_among_the_images_is_not_read_itself(network, cutouts):
 
 def test_no_image_at_all_writes_no_table(network, tmp_path):
     (tmp_path / "x.npy").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"None of the 1 file\(s\) could be read.*'out.failed.csv' lists them"):
+    with pytest.raises(UserError, match=r"None of the 1 image\(s\) could be used.*'out.failed.csv' lists them"):
         predict_files(network, [tmp_path / "x.npy"], tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
     assert len(table(tmp_path / "out.failed.csv")) == 1
