@@ -44,7 +44,7 @@ def calibrate(name: str) -> dict[str, Any]:
         raise UserError(f"{name!r} does not tell classes apart, so there is nothing to calibrate.")
     part = _validation(model)
     scale = describe(model.card["data"]).pixel_scale_arcsec
-    pairs = [model.outputs(model.fit(block, scale)[0]) for block in part.blocks(BLOCK)]
+    pairs = [model.outputs(model.fit(block, scale)[0], columns) for block, columns in part.blocks_and_columns(BLOCK)]
     raw, features = (np.concatenate(half) for half in zip(*pairs, strict=True))
     temperature = metrics.fit_temperature(raw, part.labels)
     probabilities = metrics.apply_temperature(raw, temperature)

@@ -5,59 +5,79 @@ Published scores of 1.0000 came from truth of the simulator given as a feature.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from deeplense_core.data import Dataset
 from deeplense_core.errors import UserError
 from deeplense_core.registry import nearest
+from deeplense_core.spec import knob
 
 FEATURE, TRUTH = "feature_", "truth_"
-_NEVER = ("id", "split", "label")
+ALL = "all"
 
 
-def feature_names(dataset: Dataset) -> list[str]:
-    """The catalogue's columns of observable features that hold numbers."""
-    table = dataset.catalog
-    return [name for name in table.columns if name.startswith(FEATURE) and pd.api.types.is_numeric_dtype(table[name])]
+@dataclass(frozen=True)
+class FeatureConfig:
+    """Settings of networks that see features of the catalogue beside the image."""
+
+    features: str = knob(ALL, "Columns of the catalogue that the network sees beside the image, with commas between "
+                         "them; all is every observable feature, measured from the image where the catalogue has none",
+                         group="features")
+    leaky_ablation: bool = knob(False, "Let truth_* columns of a simulator through, to show what they do; every result "
+                                "is then marked leaky", group="features")
 
 
-def feature_columns(
-    dataset: Dataset, names: Sequence[str] | None = None, leaky_ablation: bool = False
-) -> tuple[np.ndarray, list[str]]:
-    """Features of every image and their names.
+def wanted_names(cfg: FeatureConfig, columns: Sequence[str], measurable: Sequence[str], data: str) -> list[str]:
+    """Full names of the columns that a network is to see.
 
     Args:
-        dataset: With a catalogue.
-        names: Columns wanted, with or without ``feature_``; None takes all observable features.
-        leaky_ablation: Let ``truth_*`` columns through, to show what they do. Whoever sets it says so on every result.
-
-    Returns:
-        float32 (n, k), NaN where an image has no value, and the k full names.
+        cfg: What the user asked for, each with or without ``feature_``.
+        columns: Numeric columns that the data has.
+        measurable: Columns that can be measured from its images.
+        data: What the data is called, for messages.
 
     Raises:
-        UserError: a truth column, an unknown column, one of text, or no features at all.
+        UserError: a truth column without ``leaky_ablation``, or one that the data has not.
     """
-    table = dataset.catalog
-    known = feature_names(dataset)
-    if names is None:
-        names = known
-    full = [name if name in table.columns or f"{FEATURE}{name}" not in table.columns else f"{FEATURE}{name}"
-            for name in names]  # fmt: skip
-    if not full:
-        raise UserError(f"Data set {dataset.name!r} has no features in its catalogue. Make or ingest it again as a "
-                        "set of lens and nonlens, or use a network of images only.")
-    truth = [name for name in full if name.startswith(TRUTH) or f"{TRUTH}{name}" in table.columns]
-    if truth and not leaky_ablation:
+    if cfg.features.strip() == ALL:
+        return [name for name in columns if name.startswith(FEATURE)] or list(measurable)
+    names = list(dict.fromkeys(name.strip() for name in cfg.features.split(",") if name.strip()))
+    if not names:
+        raise UserError(f"features = {cfg.features!r} names no column. Name some, or all.")
+    known = [*columns, *(name for name in measurable if name not in columns)]
+    full = [name if name in known or f"{FEATURE}{name}" not in known else f"{FEATURE}{name}" for name in names]
+    truth = [name for name in full if name.startswith(TRUTH) or f"{TRUTH}{name}" in known]
+    if truth and not cfg.leaky_ablation:
         raise UserError(f"{', '.join(truth)} {'is' if len(truth) == 1 else 'are'} known to a simulator and not to an "
                         "observer: as a feature it gives the answer away. Leave it out, or set leaky_ablation to show "
                         "what it does; all results are then marked leaky.")
-    full = [name if name in table.columns else f"{TRUTH}{name}" if name in truth else name for name in full]
+    full = [name if name in known else f"{TRUTH}{name}" if name in truth else name for name in full]
     for name in full:
-        if name in _NEVER or name not in table.columns:
-            raise UserError(f"Data set {dataset.name!r} has no feature {name!r}. {nearest(name, known)}")
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            raise UserError(f"Column {name!r} of {dataset.name!r} holds text, not numbers. Leave it out.")
-    return table[full].to_numpy(dtype=np.float32), full
+        if name not in known:
+            hint = nearest(name, [column for column in known if column.startswith(FEATURE)])
+            raise UserError(f"{data!r} has no column of numbers {name!r}. {hint}")
+    return full
+
+
+def is_leaky(names: Sequence[str]) -> bool:
+    """Whether a network that sees these columns sees the truth."""
+    return any(name.startswith(TRUTH) for name in names)
+
+
+def feature_matrix(
+    names: Sequence[str], columns: Mapping[str, np.ndarray], images: np.ndarray, bands: Sequence[str]
+) -> np.ndarray:
+    """What a network sees beside images (n, c, h, w): float32 (n, k).
+
+    A column comes from ``columns``; where it is not there, it is measured from the images; what no one can know of
+    these images is NaN.
+    """
+    found = dict(columns)
+    if any(name not in found and name.startswith(FEATURE) for name in names):
+        from deeplense_core.photometry import measure  # scipy, which networks of images alone do not wait for
+
+        found = measure(images, bands) | found
+    unknown = np.full(len(images), np.nan, np.float32)
+    return np.stack([np.asarray(found.get(name, unknown), np.float32) for name in names], 1)

@@ -11,6 +11,24 @@ from deeplense_core.models.features import head_inputs
 from deeplense_core.preprocess import PreprocessConfig, preprocess
 
 
+class WithFeatures(nn.Module):
+    """A network that looks at features beside images, with those of its images given: a function of images alone.
+
+    One row of features serves any number of images, all of them versions of one.
+    """
+
+    def __init__(self, net: nn.Module, features: Float[Tensor, "b f"]):
+        super().__init__()
+        self.net, self.features = net, features
+
+    @property
+    def head(self) -> nn.Module:
+        return self.net.head  # pyright: ignore[reportReturnType]
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
+        return self.net(images, self.features.expand(len(images), -1))
+
+
 @torch.no_grad()
 def logits(
     model: nn.Module, images: Float[Tensor, "b c h w"], cfg: PreprocessConfig, averaged: bool

@@ -12,6 +12,7 @@ Jarvis 2002 (astro-ph/0107431). Position angles are no features: they say nothin
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -32,6 +33,21 @@ Planes = np.ndarray
 """float64 (m, h, w): one band of one image each."""
 
 
+MEASURED = ("mag", *SCALE_FREE, "missing")
+"""What is measured of each band."""
+
+
+def measured_names(bands: Sequence[str], count: int) -> list[str]:
+    """The columns that :func:`measure` makes of images of ``count`` bands, in its order."""
+    called = _called(bands, count)
+    names = [f"{PREFIX}{what}_{band}" for what in MEASURED for band in called]
+    return names + [f"{PREFIX}colour_{blue}_{red}" for blue, red in itertools.pairwise(called)]
+
+
+def _called(bands: Sequence[str], count: int) -> list[str]:
+    return list(bands) if len(bands) == count else [str(k + 1) for k in range(count)]
+
+
 def measure(
     images: np.ndarray, bands: Sequence[str] = (), zero_points: Mapping[str, float] | None = None
 ) -> dict[str, np.ndarray]:
@@ -48,7 +64,7 @@ def measure(
         in pixels, ``residual`` in units of the flux.
     """
     n, c, h, w = images.shape
-    names = list(bands) if len(bands) == c else [str(k + 1) for k in range(c)]
+    names = _called(bands, c)
     found: dict[str, list[np.ndarray]] = {}
     for start in range(0, n, _BLOCK):
         planes = np.asarray(images[start : start + _BLOCK], dtype=np.float64).reshape(-1, h, w)

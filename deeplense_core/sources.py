@@ -57,6 +57,10 @@ class DataInfo:
     fingerprint: str
     target_shape: tuple[int, int, int] | None = None
     target_pixel_scale_arcsec: float | None = None
+    columns: tuple[str, ...] = ()
+    """Numeric columns of the catalogue; empty for simulated data, whose features are measured."""
+    matching_kernel: Float[np.ndarray, "k k"] | None = field(default=None, compare=False)
+    """Of registered pairs: what brings a fine image to the coarse one's sharpness, on fine pixels."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,14 @@ class Images:
     def blocks(self, size: int) -> Iterator[Float[np.ndarray, "b c h w"]]:
         """The images in order, float32, ``size`` at a time."""
         yield from self._blocks(self.store, size)
+
+    def blocks_and_columns(
+        self, size: int
+    ) -> Iterator[tuple[Float[np.ndarray, "b c h w"], dict[str, Float[np.ndarray, " b"]]]]:
+        """As :meth:`blocks`, with the columns of the same images."""
+        for number, block in enumerate(self.blocks(size)):
+            place = slice(number * size, number * size + len(block))
+            yield block, {name: values[place] for name, values in self.columns.items()}
 
     def target_blocks(self, size: int) -> Iterator[Float[np.ndarray, "b c H W"]]:
         """The targets in order, float32, ``size`` at a time."""
@@ -103,6 +115,8 @@ class Batch:
     targets: Float[Tensor, "b c H W"] | None = None
     columns: Mapping[str, Float[Tensor, " b"]] = field(default_factory=dict)
     """Numeric columns of the catalogue: features and ``truth_*``."""
+    other: Batch | None = None
+    """Images of another survey, to adapt to; their labels are -1 where hidden."""
     partner: Float[Tensor, "b c h w"] | None = None
     """Each lens a second time, with another source or in another survey, where the run asks for such pairs."""
 
@@ -135,7 +149,13 @@ def describe(data: str) -> DataInfo:
 def _info(ds: Dataset) -> DataInfo:
     return DataInfo(ds.name, ds.classes, tuple(ds.images.shape[1:]), ds.pixel_scale_arcsec, ds.bands,
                     ds.fingerprint, tuple(ds.targets.shape[1:]) if ds.targets is not None else None,
-                    ds.manifest.get("target_pixel_scale_arcsec"))
+                    ds.manifest.get("target_pixel_scale_arcsec"), tuple(_numeric(ds)), matching_kernel(ds))
+
+
+def matching_kernel(ds: Dataset) -> Float[np.ndarray, "k k"] | None:
+    """The measured kernel of a data set of registered pairs; None of all others."""
+    kernel = ds.manifest["source"].get("matching_kernel")
+    return None if kernel is None else np.array(kernel, np.float64)
 
 
 def open_source(
@@ -243,9 +263,11 @@ def stored_images(dataset: Dataset, split: str, labelled: bool = True) -> Images
 
 def numeric_columns(dataset: Dataset, rows: Int[np.ndarray, " n"]) -> dict[str, Float[np.ndarray, " n"]]:
     """Features and ``truth_*`` columns of the catalogue that hold numbers, float32."""
-    table = dataset.catalog
-    names = [name for name in table.columns if table[name].dtype.kind in "iufb"]
-    return {name: table[name].to_numpy()[rows].astype(np.float32) for name in names}
+    return {name: dataset.catalog[name].to_numpy()[rows].astype(np.float32) for name in _numeric(dataset)}
+
+
+def _numeric(dataset: Dataset) -> list[str]:
+    return [name for name in dataset.catalog.columns if dataset.catalog[name].dtype.kind in "iufb"]
 
 
 def simulated_images(

@@ -24,6 +24,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from deeplense_core import samples
+from deeplense_core.adapt import TargetedSource, with_target
 from deeplense_core.errors import UserError
 from deeplense_core.models import build_model, check_model, learns, model_entry
 from deeplense_core.precision import best_device, faster_precision
@@ -65,9 +66,10 @@ class TrainConfig:
 
 
 def setting_classes(task: str, model: str) -> tuple[type, ...]:
-    """Every settings class of a run, the model's own first."""
-    own = model_entry(model).config
-    return (*([own] if own else []), TrainConfig, *TASKS[task].about["configs"], OnlineConfig)
+    """Every settings class of a run, the model's own first; a model may bring others that its task reads."""
+    entry = model_entry(model)
+    own = [entry.config] if entry.config else []
+    return (*own, TrainConfig, *TASKS[task].about["configs"], *entry.about.get("brings", ()), OnlineConfig)
 
 
 def settings_of(task: str, model: str) -> dict[str, Knob]:
@@ -214,7 +216,9 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
         cfg.compile == "auto" and shutil.which("c++") is not None
         and cfg.epochs * online.images_per_epoch >= COMPILE_PAYS_FROM
     )
-    source = open_source(spec.data, online, spec.seed, fabric.device, long_enough, TASKS[spec.task].about["labelled"])
+    source = open_source(spec.data, online, spec.seed, fabric.device, long_enough, TASKS[spec.task].about["labelled"],
+                         spec.train_settings.get("pairs", "").replace("augment", ""))
+    source = with_target(source, spec.train_settings, spec.seed, fabric.device, long_enough, online)
     steps = source.steps(cfg.batch_size)
     compiled = cfg.compile == "on" or (
         long_enough and cfg.epochs * steps * cfg.batch_size >= COMPILE_PAYS_FROM
@@ -261,7 +265,7 @@ def train_step(job: Setup) -> StepOut:
     job.optimizer.step()
     job.optimizer.zero_grad(set_to_none=True)
     average_weights(job.shadow, job.net, min(job.cfg.ema, (1 + done) / (10 + done)))
-    return StepOut(out.loss.detach(), out.logs)
+    return StepOut(out.loss.detach(), out.logs, out.warning)
 
 
 def schedule(progress: float, warmup: float) -> float:
@@ -290,7 +294,8 @@ def _validate(run: Run, job: Setup, val: Images, report: Report) -> None:
         outputs = job.task.predict(job.shadow, val, job.fabric.device, 4 * job.cfg.batch_size, averaged=False)
     scores = job.task.score(outputs, val)
     run.log("val", state.epoch + 1, **scores)
-    better = scores[job.task.best] > state.best
+    blind = isinstance(job.source, TargetedSource) and job.source.blind  # nothing to choose an epoch by: the last
+    better = blind or scores[job.task.best] > state.best
     if better:
         state.best, state.best_epoch, state.stale = scores[job.task.best], state.epoch + 1, 0
         export(run, job, outputs, val, scores)
@@ -365,6 +370,7 @@ class Pace:
         self.run, self.job, self.report = run, job, report
         self.said = self.saved = time.monotonic()
         self.outs: list[StepOut] = []
+        self.warned = False
 
     def tick(self, out: StepOut) -> None:
         self.outs.append(out)
@@ -383,11 +389,19 @@ class Pace:
         lr = job.optimizer.param_groups[0]["lr"]
         self.run.log("train", done, loss=mean, lr=lr, images_per_s=rate, eta_s=left, epoch=state.epoch + 1,
                      **logs)
-        self.run.set_status(progress=done / job.total,
-                            note=f"epoch {state.epoch + 1} of {job.cfg.epochs}, {rate:.0f} images/s")
+        self.run.set_status(progress=done / job.total, note=f"epoch {state.epoch + 1} of {job.cfg.epochs}, "
+                            f"{rate:.0f} images/s{self._warning(done)}")
         self.report({"progress": done / job.total, "loss": mean, "images_per_s": rate, "eta_s": left,
                      "epoch": state.epoch + 1, "epochs": job.cfg.epochs})
         self.said, self.outs = now, []
+
+    def _warning(self, done: int) -> str:
+        """What the last step warns of, for the status; in the log once an epoch."""
+        text = self.outs[-1].warning
+        if text and not self.warned:
+            self.run.log("info", done, text=text)
+            self.warned = True
+        return f". {text}" if text else ""
 
     def _logs(self) -> dict[str, float]:
         """Means of what the steps since the last word logged; a loss that sets in later is missing until then."""
@@ -397,7 +411,7 @@ class Pace:
 
     def restart(self) -> None:
         """Validation takes time that is not training's: the next rate starts from here."""
-        self.said, self.outs = time.monotonic(), []
+        self.said, self.outs, self.warned = time.monotonic(), [], False
 
     def checkpoint_due(self) -> bool:
         now = time.monotonic()

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from deeplense_core.cards import find_card
 from deeplense_core.errors import UserError
 from deeplense_core.familiarity import FeatureCloud, read_cloud, strangeness
-from deeplense_core.forward import logits, logits_and_features
+from deeplense_core.features import feature_matrix, is_leaky
+from deeplense_core.forward import WithFeatures, logits, logits_and_features
 from deeplense_core.metrics import apply_temperature, class_sets
 from deeplense_core.models import MODELS, build_model, learns, model_entry
 from deeplense_core.precision import best_device
@@ -98,22 +99,54 @@ class Trained:
     def device(self) -> torch.device:
         return next(self.net.parameters()).device
 
-    def logits(self, images: Float[np.ndarray, "n c h w"], averaged: bool = True) -> Float[np.ndarray, "n k"]:
-        """Raw class logits (n, k), float64, of images already at the training size and scale."""
-        blocks = [logits(self.net, block, self.input, averaged) for block in self._blocks(images)]
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Columns that the network sees beside the image; none for networks of images alone."""
+        return tuple(self.card["model_args"].get("features", {}).get("names", ()))
+
+    @property
+    def leaky(self) -> bool:
+        """Whether the network sees truth of a simulator among its features."""
+        return is_leaky(self.features)
+
+    def seeing(
+        self, images: Float[np.ndarray, "n c h w"], columns: Mapping[str, np.ndarray] | None = None
+    ) -> nn.Module:
+        """The network as a function of these images alone, already at the training size and scale.
+
+        A network that sees features is given those of the images: from ``columns`` of their catalogue, else measured.
+        """
+        if not self.features:
+            return self.net
+        found = feature_matrix(self.features, columns or {}, images, self.card["bands"])
+        return WithFeatures(self.net, torch.from_numpy(found).to(self.device)).eval()
+
+    def logits(
+        self, images: Float[np.ndarray, "n c h w"], averaged: bool = True,
+        columns: Mapping[str, np.ndarray] | None = None,
+    ) -> Float[np.ndarray, "n k"]:
+        """Raw class logits (n, k), float64, of images already at the training size and scale.
+
+        ``columns`` of their catalogue are for networks that see features, which are measured where it has none.
+        """
+        blocks = [logits(net, block, self.input, averaged) for net, block in self._blocks(images, columns)]
         return torch.cat(blocks).cpu().numpy().astype(np.float64)
 
     def outputs(
-        self, images: Float[np.ndarray, "n c h w"]
+        self, images: Float[np.ndarray, "n c h w"], columns: Mapping[str, np.ndarray] | None = None
     ) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n d"]]:
-        """As :meth:`logits`, and the features that its last layers read on the way, float64."""
-        pairs = [logits_and_features(self.net, block, self.input, True) for block in self._blocks(images)]
-        raw, features = (torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*pairs, strict=True))
-        return raw, features
+        """As :meth:`logits`, and what its last layers read on the way, float64."""
+        pairs = [logits_and_features(net, block, self.input, True) for net, block in self._blocks(images, columns)]
+        raw, read = (torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*pairs, strict=True))
+        return raw, read
 
-    def _blocks(self, images: np.ndarray) -> Iterator[Tensor]:
+    def _blocks(
+        self, images: np.ndarray, columns: Mapping[str, np.ndarray] | None
+    ) -> Iterator[tuple[nn.Module, Tensor]]:
         for i in range(0, len(images), BATCH):
-            yield torch.from_numpy(np.array(images[i : i + BATCH], dtype=np.float32)).to(self.device)
+            block = np.array(images[i : i + BATCH], dtype=np.float32)
+            net = self.seeing(block, {name: values[i : i + BATCH] for name, values in (columns or {}).items()})
+            yield net, torch.from_numpy(block).to(self.device)
 
     def calibrate(self, outputs: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
         """Probabilities from logits, with the temperature found on the validation set."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,13 @@ from torch import nn
 
 from deeplense_core import metrics
 from deeplense_core.augment import AugmentConfig, augment
-from deeplense_core.errors import UserError
-from deeplense_core.familiarity import familiar_ranges
 from deeplense_core.forward import logits
 from deeplense_core.preprocess import PreprocessConfig, preprocess
 from deeplense_core.sources import Batch, DataInfo, Images, Source
 from deeplense_core.spec import config_from, knob
 from deeplense_core.tasks.base import TASKS, Outcome, Progress, StepOut
+from deeplense_core.tasks.class_answers import answers, card_of_classes, check_classes, known_labels
 from deeplense_core.trained import Trained
-
-BLOCK = 256
-"""Images held in memory at once by an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +35,8 @@ def evaluate(model: Trained, data: DataInfo, part: Images, progress: Progress | 
     Raises:
         UserError: data with a class that the network does not know.
     """
-    if unknown := [name for name in data.classes if name not in model.classes]:
-        raise UserError(f"{data.name!r} has class {unknown[0]!r}, which {model.name!r} does not know: it tells "
-                        f"apart {', '.join(model.classes)}.")
-    labels = np.array([model.classes.index(name) for name in data.classes])[part.labels]
-    outputs = []
-    for block in part.blocks(BLOCK):
-        fitted, _ = model.fit(block, data.pixel_scale_arcsec)
-        outputs.append(model.logits(fitted))
-        if progress:
-            progress(min(len(outputs) * BLOCK, len(part)), len(part))
-    raw = np.concatenate(outputs)
+    labels = known_labels(model, data, part)
+    raw = answers(model, data, part, progress=progress)
     probabilities = model.calibrate(raw)
     return Outcome(
         metrics.classification_metrics(labels, probabilities, model.classes),
@@ -67,10 +54,7 @@ class ClassifyTask:
     best = "auc_macro"
 
     def __init__(self, settings: Mapping[str, Any], data: DataInfo):
-        if len(data.classes) < 2:
-            only = f"only class {data.classes[0]!r}" if data.classes else "no class at all"
-            raise UserError(f"{data.name!r} holds {only}: a classifier needs at least two. "
-                            "Add images of another class.")
+        check_classes(data)
         self.data = data
         self.cfg = config_from(ClassifyConfig, settings)
         self.input = config_from(PreprocessConfig, settings)
@@ -105,9 +89,4 @@ class ClassifyTask:
         }
 
     def card(self, outputs: Float[np.ndarray, "n k"], part: Images) -> dict[str, Any]:
-        return {
-            "classes": list(self.data.classes),
-            "temperature": metrics.fit_temperature(outputs, part.labels),
-            "preprocess": asdict(self.input),
-            "familiar": familiar_ranges(part.blocks(256)),
-        }
+        return card_of_classes(self.data.classes, outputs, part, self.input)
