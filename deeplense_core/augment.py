@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,11 @@ class AugmentConfig:
     shift: int = knob(0, "Largest shift in x and y", ge=0, le=64, unit="pixels", group="augmentation")
     noise: float = knob(0.0, "Extra Gaussian noise, as a fraction of each image's spread", ge=0, le=1,
                         group="augmentation")
+
+
+def strong_view(cfg: AugmentConfig) -> AugmentConfig:
+    """Views that differ as much as images of one object may: turned by any angle, shifted, in more noise."""
+    return replace(cfg, flips_and_turns=True, rotation=True, shift=max(4, cfg.shift), noise=max(0.2, cfg.noise))
 
 
 def augment(
