@@ -35,7 +35,7 @@ class Answer(Protocol):
 
 
 def score_of(probabilities: np.ndarray, classes: Sequence[str]) -> float:
-    """The one number to rank by: the probability of a lens, where lenses are looked for; else of the likeliest class."""
+    """What to rank by: the probability of a lens, where lenses are looked for; else that of the likeliest class."""
     if set(classes) == set(LENS_CLASSES):
         return float(probabilities[classes.index(LENS_CLASSES[0])])
     return float(probabilities.max())

@@ -27,7 +27,7 @@ class Shard:
         return range((self.number - 1) * count // self.of, self.number * count // self.of)
 
     def takes(self, name: str) -> bool:
-        """Whether a file is its own: told by the file's name below its folder, so that files added meanwhile move none."""
+        """Whether a file is its own: told by its name below the folder, so that files added meanwhile move none."""
         return zlib.crc32(name.encode("utf-8", "surrogateescape")) % self.of == self.number - 1
 
     def path(self, out: Path) -> Path:
