@@ -11,6 +11,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyError
 
+from deeplense_core.reading.fits_plain import OddError, plain_place, read_plain
 from deeplense_core.reading.image_checks import BadImageError, check_size
 from deeplense_core.registry import nearest
 
@@ -38,6 +39,8 @@ def read_fits(
     Raises:
         BadImageError: damaged, truncated, too large, without an image, or without the HDU asked for.
     """
+    if hdu in (None, 0, "0", "PRIMARY") and (plain := _plain(file, name, sky)):
+        return plain
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
@@ -47,16 +50,37 @@ def read_fits(
                 shape = chosen.shape
                 check_size(math.prod(shape), shape, name)  # before .data: a compressed tile claims anything
                 pixels = np.asarray(chosen.data)
-                facts = {"hdu": _label(chosen, index), **_facts(hdus, chosen.header, pixels.ndim)}
+                said_of = _facts(_listed(hdus), chosen.header, hdus[0].header, pixels.ndim)
+                facts = {"hdu": _label(chosen, index), **said_of}
                 if sky:
-                    from deeplense_core.reading.fits_sky import sky_facts
-
-                    facts |= sky_facts(_cards(file, hdus, index), shape)
+                    facts |= _place(_cards(file, hdus, index), shape)
         except _DAMAGE as err:
             _refuse_truncated(said, name)
             raise BadImageError("damaged file", f"{name!r} is damaged FITS: {err}. Copy it again.") from err
     _refuse_truncated(said, name)
     return pixels, facts
+
+
+def _plain(file: IO[bytes], name: str, sky: bool) -> tuple[np.ndarray, dict[str, Any]] | None:
+    """The quick way, for files that allow it."""
+    try:
+        pixels, header, raw = read_plain(file, name)
+        unit = str(header.get("BUNIT") or "").strip()
+        listed = [{"index": 0, "name": "PRIMARY", "shape": list(pixels.shape), "unit": unit}]
+        facts = {"hdu": "PRIMARY", **_facts(listed, header, header, pixels.ndim)}
+        if sky:
+            place = plain_place(header, pixels.shape)
+            facts |= _place(raw, pixels.shape) if place is None else place
+        return pixels, facts
+    except OddError:
+        file.seek(0)
+        return None
+
+
+def _place(cards: bytes, shape: tuple[int, ...]) -> dict[str, Any]:
+    from deeplense_core.reading.fits_sky import sky_facts  # only where wcslib may be asked
+
+    return sky_facts(cards, shape)
 
 
 def _cards(file: IO[bytes], hdus: Any, index: int) -> bytes:
@@ -68,9 +92,9 @@ def _cards(file: IO[bytes], hdus: Any, index: int) -> bytes:
     return file.read(place["datLoc"] - place["hdrLoc"]).partition(_END)[0] + _END
 
 
-def _facts(hdus: Any, header: Any, axes: int) -> dict[str, Any]:
-    primary = hdus[0].header  # telescopes say the filter there, for all HDUs
-    facts: dict[str, Any] = {"hdus": _listed(hdus), "bands": _bands(header, primary) if axes == 2 else ()}
+def _facts(listed: list[dict[str, Any]], header: Any, primary: Any, axes: int) -> dict[str, Any]:
+    """What the header says, or the primary one: telescopes say the filter there, for all HDUs."""
+    facts: dict[str, Any] = {"hdus": listed, "bands": _bands(header, primary) if axes == 2 else ()}
     if unit := str(header.get("BUNIT") or primary.get("BUNIT") or "").strip():
         facts["unit"] = unit
     scale = pixel_scale_arcsec(header)
