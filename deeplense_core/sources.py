@@ -19,6 +19,7 @@ from torch import Tensor
 from deeplense_core.data import Dataset, open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.sim import RECIPES, recipe_info, simulate
+from deeplense_core.sim.partners import AUGMENT
 from deeplense_core.spec import knob
 
 SIM = "sim:"
@@ -160,7 +161,7 @@ def matching_kernel(ds: Dataset) -> Float[np.ndarray, "k k"] | None:
 
 def open_source(
     data: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool, labelled: bool = True,
-    partner: str = "",
+    partner: str = AUGMENT,
 ) -> Source:
     """The source behind a run's ``data``; ``labelled`` leaves images without a label out, ``partner`` asks the
     simulator for each lens a second time."""
@@ -221,7 +222,7 @@ class SimulatedSource:
     """The simulator as an endless data set: no disk, no image seen twice."""
 
     def __init__(self, recipe: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool,
-                 partner: str = ""):
+                 partner: str = AUGMENT):
         self.info, self.partner = describe(SIM + recipe), partner
         self.recipe, self.cfg, self.seed, self.device, self.compiled = recipe, cfg, seed, device, compiled
 

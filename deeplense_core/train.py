@@ -29,6 +29,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.models import build_model, check_model, learns, model_entry
 from deeplense_core.precision import best_device, faster_precision
 from deeplense_core.runs import Run
+from deeplense_core.sim.partners import AUGMENT
 from deeplense_core.sources import Images, OnlineConfig, Source, describe, generator, open_source
 from deeplense_core.spec import Knob, RunSpec, config_from, knob, knobs, split_settings
 from deeplense_core.tasks import TASKS, StepOut, Task
@@ -217,7 +218,7 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
         and cfg.epochs * online.images_per_epoch >= COMPILE_PAYS_FROM
     )
     source = open_source(spec.data, online, spec.seed, fabric.device, long_enough, TASKS[spec.task].about["labelled"],
-                         spec.train_settings.get("pairs", "").replace("augment", ""))
+                         spec.train_settings.get("pairs", AUGMENT))
     source = with_target(source, spec.train_settings, spec.seed, fabric.device, long_enough, online)
     steps = source.steps(cfg.batch_size)
     compiled = cfg.compile == "on" or (

@@ -13,7 +13,7 @@ FLOORS = (
     "runs background cards images display reading metrics plots predictions samples compare report notes catalog "
     "answers inspection photometry",
     "bulk bulk_journal jobs slots command scoring making data data_writer audit ingest features",
-    "sim models superres augment preprocess familiarity precision forward sources lookup trained evidence examine "
+    "sim models ssl superres augment preprocess familiarity precision forward sources lookup trained evidence examine "
     "losses",
     "tasks",
     "train predict evaluate calibrate carry_out",

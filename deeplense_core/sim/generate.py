@@ -18,7 +18,7 @@ from torch import Tensor
 from deeplense_core.errors import UserError
 from deeplense_core.machine import keep_freed_memory
 from deeplense_core.sim import recipes
-from deeplense_core.sim.partners import partner_scene
+from deeplense_core.sim.partners import AUGMENT, partner_scene
 from deeplense_core.sim.scene import RECIPES, Draws, Recipe, Scene
 from deeplense_core.spec import make_config
 
@@ -82,7 +82,7 @@ def simulate(
     name: str, count: int, *, seed: int = 0, stream: int = 0, as_published: bool = False,
     settings: Mapping[str, Any] | None = None, labels: Tensor | None = None,
     device: str | torch.device = "cpu", compiled: bool = False, mass_fraction_scale: float = 1.0,
-    matched: bool = False, noise: bool = True, partner: str = "",
+    matched: bool = False, noise: bool = True, partner: str = AUGMENT,
 ) -> Batch:
     """Makes ``count`` labelled images.
 
@@ -101,8 +101,8 @@ def simulate(
         mass_fraction_scale: Factor on the mass of the substructure.
         matched: Consecutive images, as many as there are classes, share lens and source and differ in class.
         noise: False gives expected counts.
-        partner: Each lens a second time, with other noise: ``source``, with another source behind it, or ``survey``,
-            the same sky as another survey sees it. The images themselves do not depend on it.
+        partner: ``augment``: none. Each lens a second time, with other noise: ``source``, with another source behind
+            it, or ``survey``, the same sky as another survey sees it. The images themselves do not depend on it.
 
     Raises:
         UserError: on an unknown recipe or setting, labels that do not fit, or a recipe that has no such partners.
@@ -115,7 +115,7 @@ def simulate(
     images, truth, targets = _render(made, scene, keys, torch.device(device), compiled, noise)
     truth = {name: value.to(device) for name, value in (scene.truth() | truth).items()}
     partners = None
-    if partner:
+    if partner != AUGMENT:
         again = Draws(_seed(f"{name}:{partner}", seed, stream), count, draws.share)
         other, other_keys, _ = _draw(made, again, labels, mass_fraction_scale)
         scene = partner_scene(scene, other, partner)

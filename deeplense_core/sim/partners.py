@@ -15,6 +15,8 @@ from deeplense_core.sim.galaxies.scene import LENS, GalaxyScene
 from deeplense_core.sim.scene import RECIPES, Recipe, Scene
 from deeplense_core.spec import make_config
 
+AUGMENT = "augment"
+"""No second look: pairs are views of one image."""
 PARTNERS = ("source", "survey")
 
 

@@ -34,6 +34,8 @@ class StepOut:
     loss: Tensor
     logs: Mapping[str, float | Tensor] = field(default_factory=dict)
     """Single numbers by name."""
+    warning: str = ""
+    """What a reader must be told at once, where there is something."""
 
 
 @dataclass(frozen=True)
