@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -40,16 +42,25 @@ def noise_variance(
 ) -> Float[Tensor, "b c h w"]:
     """Variance of the noise of the coarse (``lr``) or fine (``hr``) image: (brightness + sky) / counts per unit.
 
+    Of real pairs only the noise of the blank sky is known: then that, squared, everywhere.
+
     Args:
         brightness: An estimate of the noise-free image; noise below zero counts as zero.
-        columns: ``truth_sky`` and ``truth_<which>_counts_per_unit``.
+        columns: ``truth_sky`` and ``truth_<which>_counts_per_unit``, or ``<which>_noise``.
         which: ``lr`` or ``hr``.
 
     Raises:
         UserError: when the data do not say.
     """
+    if f"{which}_noise" in columns:
+        return columns[f"{which}_noise"].square()[:, None, None, None].expand_as(brightness)
     sky, per_unit = column(columns, "sky"), column(columns, f"{which}_counts_per_unit")
     return (brightness.clamp_min(0) + sky[:, None, None, None]) / per_unit[:, None, None, None]
+
+
+def knows_noise(columns: Mapping[str, Any], which: str) -> bool:
+    """Whether :func:`noise_variance` can tell the noise of the ``lr`` or ``hr`` images."""
+    return f"{which}_noise" in columns or {"truth_sky", f"truth_{which}_counts_per_unit"} <= set(columns)
 
 
 def target_variance(images: Float[Tensor, "b c h w"], columns: Columns, scale: int) -> Float[Tensor, "b c H W"]:
@@ -58,39 +69,47 @@ def target_variance(images: Float[Tensor, "b c h w"], columns: Columns, scale: i
     return noise_variance(enlarge(images, scale, "bilinear"), columns, "hr")
 
 
-def reobserve(
-    made: Float[Tensor, "b c H W"], columns: Columns, scale: int, pixel_scale_arcsec: float
-) -> Float[Tensor, "b c h w"]:
-    """A fine image as the coarse camera would have seen it: blurred to its point-spread function, and binned.
+def matching_blur(
+    columns: Columns, pixel_scale_arcsec: float | None, kernel: np.ndarray | None = None
+) -> Tensor | None:
+    """What brings a fine image to the coarse one's sharpness, for ``observe``: sigmas (b,) in fine pixels, or a kernel.
 
     Args:
-        made: On the fine grid, with the fine point-spread function.
         columns: ``truth_lr_psf_sigma`` and ``truth_hr_psf_sigma`` in arcsec.
-        scale: Fine pixels along a side of a coarse one.
         pixel_scale_arcsec: Side of a fine pixel.
+        kernel: Of a pair that was registered: measured, and taken as it is.
+
+    Returns:
+        None where the data do not say.
     """
-    return observe(made, matching_sigma_px(columns, pixel_scale_arcsec), scale)
+    if kernel is not None:
+        return torch.from_numpy(np.array(kernel, np.float32))
+    if pixel_scale_arcsec is None or not {"truth_lr_psf_sigma", "truth_hr_psf_sigma"} <= set(columns):
+        return None
+    return matching_sigma_px(columns, pixel_scale_arcsec)
 
 
 def matching_sigma_px(columns: Columns, pixel_scale_arcsec: float) -> Float[Tensor, " b"]:
-    """Sigma in fine pixels of what the fine image lacks in blur."""
+    """Sigma in fine pixels of what the fine image lacks in blur.
+
+    Raises:
+        UserError: when the data do not say their point-spread functions.
+    """
     sigma = matching_sigma(column(columns, "lr_psf_sigma"), column(columns, "hr_psf_sigma"))
     return torch.as_tensor(sigma) / pixel_scale_arcsec
 
 
 def reobservation_chi2(
-    made: Float[Tensor, "b c H W"], images: Float[Tensor, "b c h w"], columns: Columns, scale: int,
-    pixel_scale_arcsec: float,
+    made: Float[Tensor, "b c H W"], images: Float[Tensor, "b c h w"], columns: Columns, scale: int, blur: Tensor
 ) -> Float[Tensor, " b"]:
     """Chi squared per coarse pixel of the result put back through the coarse camera; 1 is as good as noise allows.
 
     Pixels to which light from outside the frame would belong are left out. The variance is that of the
     re-observed result, held fixed.
     """
-    sigma = matching_sigma_px(columns, pixel_scale_arcsec)
-    again = observe(made, sigma, scale)
+    again = observe(made, blur, scale)
     variance = noise_variance(again.detach(), columns, "lr")
-    edge = reach(sigma, scale)
+    edge = reach(blur, scale)
     inner = (..., slice(edge, images.shape[-2] - edge), slice(edge, images.shape[-1] - edge))
     return ((again - images).square() / variance)[inner].mean((1, 2, 3))
 

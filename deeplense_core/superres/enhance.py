@@ -23,6 +23,16 @@ def enhance(net: nn.Module, images: Float[Tensor, "b c h w"], averaged: bool) ->
     return total / 8
 
 
+def in_unit(
+    net: nn.Module, images: Float[Tensor, "b c h w"], averaged: bool, noise: float | None
+) -> Float[Tensor, "b c H W"]:
+    """:func:`enhance` of images in a unit that the network has not learnt, on the way of :func:`brightness_unit`."""
+    if noise is None:
+        return enhance(net, images, averaged)
+    factor, level = (torch.from_numpy(x).to(images) for x in brightness_unit(images.cpu().numpy(), noise))
+    return enhance(net, (images - level) * factor, averaged) / factor + level
+
+
 def brightness_unit(
     pixels: Float[np.ndarray, "b c h w"], noise: float | None
 ) -> tuple[Float[np.ndarray, "b 1 1 1"], Float[np.ndarray, "b 1 1 1"]]:

@@ -17,6 +17,8 @@ from deeplense_core.errors import UserError
 
 REACH_SIGMA = 4.0
 """Radius of a Gaussian kernel in its sigmas; 6e-5 of the light lies beyond."""
+LIGHT_WITHIN = 0.95
+"""Share of a measured kernel's light inside the border that comparisons leave out."""
 REGULARISATION = 1e-6
 """Of a matching kernel: power of a frequency, relative to the largest, below which it is not restored."""
 
@@ -27,9 +29,21 @@ def kernel_radius(sigma_px: float) -> int:
 
 
 def reach(psf: Tensor | float, scale: int) -> int:
-    """Binned pixels beside the border that light from outside the frame would reach."""
-    radius = max(psf.shape[-2:]) // 2 if isinstance(psf, Tensor) and psf.ndim >= 2 else kernel_radius(_largest(psf))
-    return -(-radius // scale)
+    """Binned pixels beside the border that light from outside the frame would reach; of a measured kernel, whose
+    wings go on and on, what most of its light reaches."""
+    if isinstance(psf, Tensor) and psf.ndim >= 2:
+        return radius_of_light(psf.detach().cpu().numpy()) // scale + 1
+    return -(-kernel_radius(_largest(psf)) // scale)
+
+
+def radius_of_light(kernel: np.ndarray) -> int:
+    """Pixels from the middle within which a square of a kernel (..., k, k) that sums to 1 holds most of its light."""
+    middle = kernel.shape[-1] // 2
+    for radius in range(1, middle + 1):
+        inner = slice(middle - radius, middle + radius + 1)
+        if kernel[..., inner, inner].sum((-2, -1)).min() >= LIGHT_WITHIN:
+            return radius
+    return middle
 
 
 def matching_sigma(lr_sigma: Tensor | float, hr_sigma: Tensor | float) -> Tensor | float:
@@ -69,6 +83,17 @@ def gaussian_operator(sigma_px: Tensor, radius: int, count: int, scale: int) -> 
     return rows[:, : count * width].reshape(-1, count, width)
 
 
+def camera_operator(sigma_px: Tensor, count: int, scale: int) -> Tensor:
+    """:func:`gaussian_operator` of the frame alone: beyond it the sky goes on as it is on the border, so what would
+    come from there is the border pixel's. (b, count, count * scale); the transposed matrix is the way back."""
+    radius = kernel_radius(_largest(sigma_px))
+    wide = gaussian_operator(sigma_px, radius, count, scale)
+    matrix = wide[..., radius : radius + count * scale].clone()
+    matrix[..., 0] += wide[..., :radius].sum(-1)
+    matrix[..., -1] += wide[..., radius + count * scale :].sum(-1)
+    return matrix
+
+
 def apply_operator(operator: Tensor, image: Tensor) -> Tensor:
     """The matrices (b or 1, m, n) along both axes of square images (b, ..., n, n): (b, ..., m, m)."""
     if image.ndim == 4:
@@ -99,10 +124,7 @@ def observe(sky: Tensor, psf: Tensor | float, scale: int) -> Tensor:
     if isinstance(psf, Tensor) and psf.ndim >= 2:
         return _bin(_convolve(sky, psf), scale)
     sigma = torch.as_tensor(psf, dtype=sky.dtype, device=sky.device).reshape(-1)
-    radius = kernel_radius(_largest(psf))
-    sky = torch.nn.functional.pad(sky, 4 * (radius,), mode="replicate") if radius else sky
-    rows = gaussian_operator(sigma, radius, height // scale, scale)[:, None]
-    columns = gaussian_operator(sigma, radius, width // scale, scale)[:, None]
+    rows, columns = (camera_operator(sigma, side // scale, scale)[:, None] for side in (height, width))
     return rows @ sky @ columns.transpose(-1, -2)
 
 

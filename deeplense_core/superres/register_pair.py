@@ -16,10 +16,8 @@ from scipy.ndimage import map_coordinates
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
 from deeplense_core.reading.tangent_plane import TangentPlane
-from deeplense_core.superres.observe import matching_kernel, observe
+from deeplense_core.superres.observe import matching_kernel, observe, reach
 
-LIGHT_WITHIN = 0.95
-"""Share of a kernel's light inside the border that is left out of the check."""
 CORE = 0.05
 """Of a point-spread function's peak: what is brighter decides where its middle is."""
 LARGEST_SHIFT_PX = 3.0
@@ -101,7 +99,7 @@ def register(
     ratio = fine.pixel_scale_arcsec / hr_plane.pixel_scale_arcsec
     psf_fine = resample_psf(psf_hr, ratio, average=True)
     kernels = [matching_kernel(resample_psf(psf, 1 / scale), psf_fine, scale) for psf in psfs]
-    border = min(_radius_of_light(kernels[0]) // scale + 1, min(cut.shape[1:]) // 4)
+    border = min(reach(torch.from_numpy(kernels[0]), scale), min(cut.shape[1:]) // 4)
 
     def placed(shift: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], tuple[BandCheck, ...], int]:
         pixels = resample(hr.pixels[0], hr_plane, fine, shape, shift)
@@ -234,16 +232,6 @@ def offset(coarse: np.ndarray, seen: np.ndarray, border: int) -> np.ndarray:
     columns = [np.asarray(part)[inner].ravel() for part in (seen, np.ones_like(seen), along_x, along_y)]
     fitted = np.linalg.lstsq(np.stack(columns, axis=1), coarse[inner].ravel().astype(np.float64), rcond=None)[0]
     return -fitted[2:] / fitted[0]
-
-
-def _radius_of_light(kernel: np.ndarray) -> int:
-    """Pixels from the middle within which a square of the kernel holds most of its light."""
-    middle = kernel.shape[0] // 2
-    for radius in range(1, middle + 1):
-        part = kernel[middle - radius : middle + radius + 1, middle - radius : middle + radius + 1]
-        if part.sum() >= LIGHT_WITHIN:
-            return radius
-    return middle
 
 
 def _refuse_strangers(check: BandCheck, shift_px: np.ndarray) -> None:

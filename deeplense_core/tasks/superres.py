@@ -97,8 +97,8 @@ class SuperResTask:
         loss = logs["pixel"] = self._pixel(made, high, low, batch.columns)
         if self.cfg.physics:
             assert self.data.target_pixel_scale_arcsec
-            chi2 = pixel.reobservation_chi2(made, low, batch.columns, self.scale, self.data.target_pixel_scale_arcsec)
-            logs["reobservation"] = chi2.mean()
+            blur = pixel.matching_sigma_px(batch.columns, self.data.target_pixel_scale_arcsec)
+            logs["reobservation"] = pixel.reobservation_chi2(made, low, batch.columns, self.scale, blur).mean()
             loss = loss + self.cfg.physics * logs["reobservation"]
         if self.features and progress >= self.cfg.warm_up:
             loss = loss + self._opinions(view(made, self.unit), view(high, self.unit), logs)

@@ -17,7 +17,7 @@ from deeplense_core.metrics import superres as metrics
 from deeplense_core.models.interpolation import KERNELS, Interpolation
 from deeplense_core.precision import best_device
 from deeplense_core.sources import DataInfo, Images
-from deeplense_core.superres.enhance import enhance
+from deeplense_core.superres.enhance import in_unit
 from deeplense_core.tasks.base import Outcome, Progress
 from deeplense_core.trained import Trained
 
@@ -25,8 +25,6 @@ BLOCK = 32
 """Images held in memory at once."""
 PERCEPTUAL_IMAGES = 16
 """The first of a part: VGG19 costs more than all other metrics together."""
-NOISE_COLUMNS = ("truth_sky", "truth_hr_counts_per_unit")
-CAMERA_COLUMNS = ("truth_sky", "truth_lr_counts_per_unit", "truth_lr_psf_sigma", "truth_hr_psf_sigma")
 
 
 def pair_scale(data: DataInfo) -> int:
@@ -59,6 +57,8 @@ class Protocol:
     unit: float
     """Of the view that VGG19 is shown."""
     device: torch.device
+    kernel: np.ndarray | None = None
+    """Of registered pairs: brings a fine image to the coarse one's sharpness."""
 
 
 def evaluate(model: Trained, data: DataInfo, part: Images, progress: Progress | None = None) -> Outcome:
@@ -78,7 +78,7 @@ def evaluate(model: Trained, data: DataInfo, part: Images, progress: Progress | 
     range_ = _data_range(part)
     device = torch.device(best_device())
     features = perceptual.vgg19().to(device)
-    fixed = Protocol(scale, range_, data.target_pixel_scale_arcsec, features, range_ / 10, device)
+    fixed = Protocol(scale, range_, data.target_pixel_scale_arcsec, features, range_ / 10, device, data.matching_kernel)
     rows = competitors(model, scale, device)
     found: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in rows}
     done = 0
@@ -86,7 +86,7 @@ def evaluate(model: Trained, data: DataInfo, part: Images, progress: Progress | 
         common = shared(high, columns, fixed)
         near = max(0, PERCEPTUAL_IMAGES - done)
         for name, (net, averaged) in rows.items():
-            made = enhance(net, low.to(device), averaged).cpu()
+            made = in_unit(net, low.to(device), averaged, noise_of_training(model, name, columns)).cpu()
             for metric, values in scores(made, low, high, columns, common, fixed, near).items():
                 found[name].setdefault(metric, []).append(values)
         done += len(low)
@@ -112,13 +112,25 @@ def competitors(model: Trained, scale: int, device: torch.device) -> dict[str, t
     return rows | {name: (Interpolation(name, scale).to(device), False) for name in KERNELS}
 
 
+def noise_of_training(model: Trained, row: str, columns: Mapping[str, Tensor]) -> float | None:
+    """What the coarse images of a row are brought to; None leaves them as they are.
+
+    Registered pairs, whose noise was measured, are in a unit that no network has learnt. All other pairs are taken
+    in the unit they have.
+    """
+    learnt = row.removesuffix(metrics.AVERAGED) == model.name
+    return model.card.get("noise") if learnt and "lr_noise" in columns else None
+
+
 def shared(high: Float[Tensor, "b c h w"], columns: Mapping[str, Tensor], fixed: Protocol) -> dict[str, Any]:
     """What every row of a block is measured with: arc pixels and the noise floor, from the observed images."""
     observed = high.numpy()
-    known = all(name in columns for name in NOISE_COLUMNS)
-    if not known:
+    if "hr_noise" in columns:
+        noise = columns["hr_noise"].numpy().astype(np.float64)
+        return {"mask": metrics.arc_mask(observed, None), "psnr_floor": metrics.psnr(noise**2, fixed.range_)}
+    if not pixel.knows_noise(columns, "hr"):
         return {"mask": metrics.arc_mask(observed, None), "psnr_floor": np.full(len(observed), np.nan)}
-    sky, per_unit = (columns[name].numpy().astype(np.float64) for name in NOISE_COLUMNS)
+    sky, per_unit = (columns[f"truth_{name}"].numpy().astype(np.float64) for name in ("sky", "hr_counts_per_unit"))
     floor = metrics.psnr(metrics.noise_floor_mse(observed, sky, per_unit), fixed.range_)
     return {"mask": metrics.arc_mask(observed, np.sqrt(sky / per_unit)), "psnr_floor": floor}
 
@@ -149,6 +161,7 @@ def scores(
 def one_image(
     made: Float[np.ndarray, "c h w"], low: np.ndarray, high: Float[np.ndarray, "c h w"],
     columns: Mapping[str, float], scale: int, pixel_scale_arcsec: float | None, range_: float,
+    kernel: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Every metric of one result but the perceptual distance; NaN where the pair does not say what it needs.
 
@@ -156,12 +169,13 @@ def one_image(
         made: The result.
         low: Coarse image (c, h / scale, w / scale).
         high: Observed fine image.
-        columns: ``truth_*`` of the pair.
+        columns: What is known of the pair, as in a catalogue.
         scale: Fine pixels along a side of a coarse one.
         pixel_scale_arcsec: Side of a fine pixel.
         range_: R of PSNR and SSIM.
+        kernel: Of a registered pair.
     """
-    fixed = Protocol(scale, range_, pixel_scale_arcsec, None, 1.0, torch.device("cpu"))
+    fixed = Protocol(scale, range_, pixel_scale_arcsec, None, 1.0, torch.device("cpu"), kernel)
     tensors = {name: torch.tensor([value], dtype=torch.float32) for name, value in columns.items()}
     fine, coarse, result = (torch.from_numpy(image[None]) for image in (high, low, made))
     found = scores(result, coarse, fine, tensors, shared(fine, tensors, fixed), fixed, 0)
@@ -169,10 +183,10 @@ def one_image(
 
 
 def _reobservation(made: Tensor, low: Tensor, columns: Mapping[str, Tensor], fixed: Protocol) -> np.ndarray:
-    if fixed.pixel_scale_arcsec is None or not all(name in columns for name in CAMERA_COLUMNS):
+    blur = pixel.matching_blur(columns, fixed.pixel_scale_arcsec, fixed.kernel)
+    if blur is None or not pixel.knows_noise(columns, "lr"):
         return np.full(len(made), np.nan)
-    chi2 = pixel.reobservation_chi2(made, low, columns, fixed.scale, fixed.pixel_scale_arcsec)
-    return chi2.numpy().astype(np.float64)
+    return pixel.reobservation_chi2(made, low, columns, fixed.scale, blur).numpy().astype(np.float64)
 
 
 def _data_range(part: Images) -> float:
