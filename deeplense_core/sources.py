@@ -60,6 +60,8 @@ class DataInfo:
     target_pixel_scale_arcsec: float | None = None
     columns: tuple[str, ...] = ()
     """Numeric columns of the catalogue; empty for simulated data, whose features are measured."""
+    location: str = ""
+    """The folder, or ``sim:RECIPE``."""
     matching_kernel: Float[np.ndarray, "k k"] | None = field(default=None, compare=False)
     """Of registered pairs: what brings a fine image to the coarse one's sharpness, on fine pixels."""
 
@@ -143,14 +145,15 @@ def describe(data: str) -> DataInfo:
         target = info.get("target_shape")
         return DataInfo(data, tuple(info["classes"]), tuple(info["shape"]), info["pixel_scale_arcsec"],
                         tuple(info["bands"]), f"sim-{info['name']}", tuple(target) if target else None,
-                        info.get("target_pixel_scale_arcsec"))
+                        info.get("target_pixel_scale_arcsec"), location=data)
     return _info(open_dataset(Path(data)))
 
 
 def _info(ds: Dataset) -> DataInfo:
     return DataInfo(ds.name, ds.classes, tuple(ds.images.shape[1:]), ds.pixel_scale_arcsec, ds.bands,
                     ds.fingerprint, tuple(ds.targets.shape[1:]) if ds.targets is not None else None,
-                    ds.manifest.get("target_pixel_scale_arcsec"), tuple(_numeric(ds)), matching_kernel(ds))
+                    ds.manifest.get("target_pixel_scale_arcsec"), tuple(_numeric(ds)), str(ds.path),
+                    matching_kernel(ds))
 
 
 def matching_kernel(ds: Dataset) -> Float[np.ndarray, "k k"] | None:

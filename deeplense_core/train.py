@@ -20,13 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
 from deeplense_core import samples
+from deeplense_core.cards import find_card
 from deeplense_core.adapt import TargetedSource, with_target
 from deeplense_core.errors import UserError
 from deeplense_core.models import build_model, check_model, learns, model_entry
+from deeplense_core.models.weights import start_from
 from deeplense_core.precision import best_device, faster_precision
 from deeplense_core.runs import Run
 from deeplense_core.sim.partners import AUGMENT
@@ -60,6 +63,8 @@ class TrainConfig:
                       ge=0, le=0.99999, group="training")
     patience: int = knob(10, "Epochs without a better validation before it stops early; 0 never stops",
                          ge=0, le=1000, group="training")
+    init: str = knob("", "Run, or shipped model, whose weights it starts from wherever name and shape fit; empty starts "
+                     "anew", group="training")
     precision: str = knob("auto", "Arithmetic: auto measures which is faster here",
                           choices=("auto", "float32", "bf16"), group="speed")
     compile: str = knob("auto", "torch.compile: auto compiles where the run is long enough to win it back",
@@ -107,8 +112,18 @@ def plan(
     model_settings = resolved.pop(0) if model_entry(model).config else {}
     train_settings = {key: value for part in resolved for key, value in part.items()}
     chosen = choose_device(device)
+    if train_settings["init"]:
+        check_start(train_settings["init"], model)
     entry.build(train_settings, describe(data))
     return RunSpec(task, data, model, model_settings, train_settings, {"device": chosen}, seed, name)
+
+
+def check_start(name: str, model: str) -> None:
+    """Raises a UserError where a network of this kind cannot start from the weights of run ``name``."""
+    known = find_card(name).card["model"]
+    if known != model:
+        raise UserError(f"init = {name!r} is a {known}, and a {model} cannot start from its weights. "
+                        f"Train a {known}, or leave init empty.")
 
 
 def choose_device(device: str) -> str:
@@ -227,7 +242,12 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
     task: Task = TASKS[spec.task].build(spec.train_settings, source.info)
     task.look(source)
     torch.manual_seed(spec.seed)
-    net = build_model(spec.model, spec.model_settings, **task.model_args())
+    settings = dict(spec.model_settings)
+    if cfg.init and "pretrained" in settings:
+        settings["pretrained"] = False
+    net = build_model(spec.model, settings, **task.model_args())
+    if cfg.init:
+        start_from(net, load_tensors((find_card(cfg.init).folder / "model.safetensors").read_bytes()), cfg.init)
     net = net.to(memory_format=torch.channels_last).to(fabric.device)  # pyright: ignore[reportCallIssue]
     shadow = copy.deepcopy(net).eval().requires_grad_(False)
     companion = task.companion(net)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from urllib.error import URLError
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from deeplense_core.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,27 @@ def with_pretrained(wanted: bool, build: Callable[[bool], nn.Module], what: str)
         net = build(False)
     net.weights_origin = origin  # pyright: ignore[reportArgumentType]
     return net
+
+
+def start_from(net: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Takes over every tensor of a trained network that has the name and the shape of one of ``net``'s.
+
+    ``weights_origin`` says how much that was, and which tensors were left as they are.
+
+    Raises:
+        UserError: where less than half of the numbers of ``net`` fit, so that it would be another network.
+    """
+    own = net.state_dict()
+    fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
+    left = [key for key in own if key not in fitting]
+    taken, total = (sum(own[key].numel() for key in keys) for keys in (fitting, own))
+    if 2 * taken < total:
+        raise UserError(f"The weights of {name!r} do not fit: {len(fitting)} of {len(own)} tensors have the same name "
+                        f"and shape ({left[0]} has not). Take the model and the model settings of that run.")
+    net.load_state_dict({**own, **fitting})
+    anew = f"; anew: {', '.join(left[:4])}{' ...' if len(left) > 4 else ''}" if left else ""
+    net.weights_origin = (  # pyright: ignore[reportArgumentType]
+        f"{name}, {len(fitting)} of {len(own)} tensors{anew}")
 
 
 def _is_fetch_error(err: BaseException) -> bool:

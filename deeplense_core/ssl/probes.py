@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -106,11 +107,17 @@ def split_by_class(
 
 
 def pixel_components(
-    pixels: Float[np.ndarray, "m p"], queries: Float[np.ndarray, "n p"], seed: int = 0
-) -> tuple[Float[np.ndarray, "m d"], Float[np.ndarray, "n d"]]:
-    """Principal components of pixels, at most 128, found on the first and taken of both."""
+    pixels: Float[np.ndarray, "m p"], flat: Callable[[np.ndarray], Float[np.ndarray, "n p"]], seed: int = 0
+) -> Callable[[np.ndarray], Float[np.ndarray, "n d"]]:
+    """A function that gives the principal components of images, at most 128, found on ``pixels``.
+
+    Args:
+        pixels: Of the images from which the components are taken.
+        flat: Images as rows of pixels.
+        seed: Of the randomised decomposition.
+    """
     from sklearn.decomposition import PCA
 
     count = min(COMPONENTS, len(pixels) - 1, pixels.shape[1])
     pca = PCA(count, svd_solver="randomized", random_state=seed).fit(pixels)
-    return pca.transform(pixels), pca.transform(queries)
+    return lambda images: pca.transform(flat(images))

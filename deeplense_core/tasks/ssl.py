@@ -58,10 +58,10 @@ class SslTask:
             raise UserError(f"{data.name!r} has no two classes: {name} pairs images by their labels. Take method=margin, "
                             "which needs none.")
         if self.cfg.pairs != AUGMENT:
-            if not data.name.startswith(SIM):
+            if not data.location.startswith(SIM):
                 raise UserError(f"pairs={self.cfg.pairs} needs the simulator to see a lens a second time: take data "
                                 f"such as {SIM}common-test, or pairs={AUGMENT}.")
-            check_partner(data.name.removeprefix(SIM), self.cfg.pairs)
+            check_partner(data.location.removeprefix(SIM), self.cfg.pairs)
 
     def look(self, source: Source) -> None:
         """Neighbours pick the best epoch where validation images carry labels."""
