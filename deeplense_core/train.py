@@ -25,8 +25,8 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from deeplense_core import samples
-from deeplense_core.cards import find_card
 from deeplense_core.adapt import TargetedSource, with_target
+from deeplense_core.cards import find_card
 from deeplense_core.errors import UserError
 from deeplense_core.models import build_model, check_model, learns, model_entry
 from deeplense_core.models.weights import start_from
@@ -63,8 +63,8 @@ class TrainConfig:
                       ge=0, le=0.99999, group="training")
     patience: int = knob(10, "Epochs without a better validation before it stops early; 0 never stops",
                          ge=0, le=1000, group="training")
-    init: str = knob("", "Run, or shipped model, whose weights it starts from wherever name and shape fit; empty starts "
-                     "anew", group="training")
+    init: str = knob("", "Run, or shipped model, whose weights it starts from wherever name and shape fit; empty "
+                     "starts anew", group="training")
     precision: str = knob("auto", "Arithmetic: auto measures which is faster here",
                           choices=("auto", "float32", "bf16"), group="speed")
     compile: str = knob("auto", "torch.compile: auto compiles where the run is long enough to win it back",
@@ -242,12 +242,7 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
     task: Task = TASKS[spec.task].build(spec.train_settings, source.info)
     task.look(source)
     torch.manual_seed(spec.seed)
-    settings = dict(spec.model_settings)
-    if cfg.init and "pretrained" in settings:
-        settings["pretrained"] = False
-    net = build_model(spec.model, settings, **task.model_args())
-    if cfg.init:
-        start_from(net, load_tensors((find_card(cfg.init).folder / "model.safetensors").read_bytes()), cfg.init)
+    net = initial_net(spec, cfg.init, task)
     net = net.to(memory_format=torch.channels_last).to(fabric.device)  # pyright: ignore[reportCallIssue]
     shadow = copy.deepcopy(net).eval().requires_grad_(False)
     companion = task.companion(net)
@@ -258,6 +253,17 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
     made = torch.compile(net) if compiled else net
     model, optimizer = fabric.setup(made, optimizer)  # pyright: ignore[reportArgumentType]
     return Setup(fabric, task, source, cfg, net, model, shadow, companion, optimizer, steps, spec.seed)
+
+
+def initial_net(spec: RunSpec, init: str, task: Task) -> nn.Module:
+    """The network as its builder makes it, or with the weights of run ``init``."""
+    if not init:
+        return build_model(spec.model, spec.model_settings, **task.model_args())
+    settings = {name: value for name, value in spec.model_settings.items() if name != "pretrained"}
+    fetched = {"pretrained": False} if "pretrained" in spec.model_settings else {}  # they would be overwritten
+    net = build_model(spec.model, settings | fetched, **task.model_args())
+    start_from(net, load_tensors((find_card(init).folder / "model.safetensors").read_bytes()), init)
+    return net
 
 
 def _groups(net: nn.Module, weight_decay: float) -> list[dict]:

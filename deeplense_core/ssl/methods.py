@@ -181,17 +181,17 @@ class _Margin(nn.Module):
         known = ((labels >= 0) & (others >= 0)) if self.by_label else torch.ones_like(same)
         pairs = (torch.cat([first, first[known]]), torch.cat([second, second.roll(step, 0)[known]]))
         alike = torch.cat([torch.ones_like(same), same[known]])
-        return exactly(lambda a, b: margin_loss(a, b, alike, self.margin), *pairs)
+        return exactly(lambda x, y: margin_loss(x, y, alike, self.margin), *pairs)
 
 
-@METHODS.register("margin", labels=False, source="Hadsell et al. 2006, doi:10.1109/CVPR.2006.100; the seed's loss")
+@METHODS.register("margin", labels=False, source="Hadsell et al. 2006, doi:10.1109/CVPR.2006.100")
 class Margin(_Margin):
     """Contrastive loss with margin: views of one image together, those of two images apart."""
 
     by_label = False
 
 
-@METHODS.register("margin-labels", labels=True, source="Hadsell et al. 2006, doi:10.1109/CVPR.2006.100; the seed's code")
+@METHODS.register("margin-labels", labels=True, source="Hadsell et al. 2006, as the seed's code")
 class MarginLabels(_Margin):
     """Contrastive loss with margin over pairs by label: supervised, as the seed's public code was."""
 

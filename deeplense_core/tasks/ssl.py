@@ -55,8 +55,8 @@ class SslTask:
         self.method: nn.Module | None = None
         name = self.method_cfg.method
         if METHODS[name].about["labels"] and len(data.classes) < 2:
-            raise UserError(f"{data.name!r} has no two classes: {name} pairs images by their labels. Take method=margin, "
-                            "which needs none.")
+            raise UserError(f"{data.name!r} has no two classes: {name} pairs images by their labels. "
+                            "Take method=margin, which needs none.")
         if self.cfg.pairs != AUGMENT:
             if not data.location.startswith(SIM):
                 raise UserError(f"pairs={self.cfg.pairs} needs the simulator to see a lens a second time: take data "
