@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from deeplense_core.errors import UserError
+from deeplense_core.hub import fetch, is_hub_name
 from deeplense_core.registry import nearest
 from deeplense_core.runs import list_runs, open_run
 from deeplense_core.workspace import shipped_models_dir
+
+NEEDED = {"task": str, "model": str, "model_settings": dict, "model_args": dict, "data": str, "data_fingerprint": str,
+          "seed": int, "test_images": int, "shape": list, "bands": list}  # fmt: skip
+"""What every card has, and of which kind it is."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,14 @@ class Card:
 
 
 def find_card(name: str) -> Card:
-    """The card of a run with weights, or of a model that ships with the project.
+    """The card of a run with weights, of a model that ships with the project, or of one on the Hub (``hf:org/name``).
 
     Raises:
         UserError: no such run or model, or one that has no weights yet.
     """
+    if is_hub_name(name):
+        folder = fetch(name)
+        return Card(name, folder, _whole(name, _read(folder)))
     shipped = shipped_models()
     if name in shipped:
         return Card(name, shipped_models_dir() / name, _read(shipped_models_dir() / name))
@@ -45,6 +53,18 @@ def find_card(name: str) -> Card:
 def shipped_models() -> list[str]:
     """Names of the trained models in ``assets/models``."""
     return sorted(path.parent.name for path in shipped_models_dir().glob("*/model.json"))
+
+
+def _whole(name: str, card: Any) -> dict[str, Any]:
+    """A card from elsewhere, once it has what every card has.
+
+    Raises:
+        UserError: naming what is missing, or is of another kind.
+    """
+    for key, kind in NEEDED.items():
+        if not isinstance(card, dict) or not isinstance(card.get(key), kind):
+            raise UserError(f"The model card of {name!r} has no usable {key!r}. Push the model again with: push")
+    return card
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -9,15 +9,15 @@ import pytest
 
 CORE = Path(__file__).parent.parent / "deeplense_core"
 FLOORS = (
-    "errors registry spec workspace classes storage records machine checkpoints status progress",
+    "errors hub registry spec workspace classes storage records machine checkpoints status progress",
     "runs background cards images display reading metrics plots predictions samples compare report notes catalog "
-    "answers inspection photometry",
-    "bulk bulk_journal jobs slots command scoring making data data_writer audit ingest features",
-    "sim models ssl superres augment preprocess familiarity precision forward sources lookup trained evidence examine "
-    "losses",
+    "answers inspection photometry card_text results examples",
+    "bulk bulk_journal bulk_sets bulk_shards bulk_sources jobs slots command scoring making data data_writer audit ingest features",
+    "sim models ssl superres augment preprocess familiarity precision forward sources adapt lookup trained evidence examine "
+    "losses embeddings",
     "tasks",
-    "train predict evaluate calibrate carry_out",
-    "work cli __main__ bench",
+    "train predict evaluate calibrate carry_out shipping",
+    "work cli cli_cards cli_embeddings __main__ bench",
 )
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
 TORCH_FREE = " ".join(FLOORS[:3]).split()

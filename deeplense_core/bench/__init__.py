@@ -1,22 +1,74 @@
-"""Speed side by side with the peer, both measured in one run.
+"""Ours side by side with the peer, both measured in one run: speed mostly, and quality where the peer is a way.
 
 A bench is one file here with a function ``run() -> {NAME: {"ours", "peer", "ratio", "limit", "unit",
-"machine"}}``. Ratios above 1 are in our favour. Nothing here is a timed test.
+"machine"}}``; ``peer_name`` and ``note`` may stand beside them. Ratios above 1 are in our favour. Nothing here is a
+timed test. What was measured last is kept in the workspace, where the results page finds it.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-BENCHES = {"simulate": "simulate", "train": "train", "predict": "predict", "import": "imports"}
+from deeplense_core import results
+from deeplense_core.workspace import ROOT
+
+BENCHES = {"simulate": "simulate", "train": "train", "predict": "predict", "import": "imports",
+           "lenstronomy-auc": "lenstronomy_auc"}  # fmt: skip
 """Name on the command line -> module of this package."""
+ALL = "all"
 
 
-def run_benches(names: Sequence[str]) -> dict[str, Any]:
-    """Runs the named benches one after the other and joins their rows."""
-    rows: dict[str, Any] = {}
-    for name in names:
-        rows |= importlib.import_module(f"{__name__}.{BENCHES[name]}").run()
+def run_bench(name: str) -> dict[str, Any]:
+    """Runs one bench in this process and keeps its rows in the workspace."""
+    load, start = results.load_now(), time.perf_counter()
+    rows = importlib.import_module(f"{__name__}.{BENCHES[name]}").run()
+    results.keep_bench(name, rows, time.perf_counter() - start, load)
     return rows
+
+
+def run_all(names: Sequence[str], say: Callable[[str], object] = lambda text: None) -> tuple[dict[str, Any], list[str]]:
+    """Runs benches one after the other, each in a process of its own: none inherits threads or memory of another.
+
+    Args:
+        names: Of benches.
+        say: Told which bench begins, and which one failed and why.
+
+    Returns:
+        The rows of all, and the names of those that failed; their last words are kept in their place.
+    """
+    rows, failed = {}, []
+    for place, name in enumerate(names, 1):
+        say(f"{place} of {len(names)}: {name}")
+        load, start = results.load_now(), time.perf_counter()
+        command = [sys.executable, "-m", "deeplense_core", "bench", name, "--json"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode == 0:
+            rows |= json.loads(done.stdout)
+            continue
+        why = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1].removeprefix("Error: ")
+        results.keep_bench(name, {}, time.perf_counter() - start, load, why)
+        say(f"{name} failed: {why}")
+        failed.append(name)
+    return rows, failed
+
+
+def table(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The rows as lines of text under one heading, numbers aligned."""
+    lines = [f"{'':26} {'ours':>10} {'peer':>10} {'ratio':>7} {'limit':>10}  unit"]
+    for name, row in rows.items():
+        numbers = "".join(f" {_number(row[key]):>{width}}" for key, width in
+                          (("ours", 10), ("peer", 10), ("ratio", 7), ("limit", 10)))  # fmt: skip
+        lines.append(f"{name:26}{numbers}  {row['unit']}")
+    if rows:
+        lines.append(results.machine_line(next(iter(rows.values()))["machine"]))
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.4g}"

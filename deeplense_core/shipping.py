@@ -1,0 +1,125 @@
+"""From a finished run to a model that ships: its folder in ``assets/models`` and its card."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deeplense_core.card_text import write_card
+from deeplense_core.cards import find_card, shipped_models
+from deeplense_core.data import open_dataset
+from deeplense_core.errors import UserError
+from deeplense_core.evaluate import evaluate
+from deeplense_core.predictions import evaluations
+from deeplense_core.runs import Run, open_run
+from deeplense_core.sources import SIM
+from deeplense_core.storage import atomic_write
+from deeplense_core.tasks.base import Progress
+from deeplense_core.train import settings_of
+from deeplense_core.workspace import safe_name, shipped_models_dir
+
+FILES = ("model.safetensors", "familiar.safetensors")
+"""What goes with a card, where it is there."""
+DIGITS = 6
+"""Significant digits of a metric on a card."""
+
+
+def ship(run_id: str, name: str, summary: str, limits: Sequence[str] = ()) -> Path:
+    """Copies a finished run to ``assets/models/NAME`` and begins its card; :func:`add_test` completes it.
+
+    Args:
+        run_id: A run that is done.
+        name: Of the model; an older one of the same name is replaced.
+        summary: What it is, in one sentence.
+        limits: Where it must not be trusted, a sentence each.
+
+    Raises:
+        UserError: a run without weights, or a name that is no folder name.
+    """
+    if name != safe_name(name):
+        raise UserError(f"{name!r} cannot name a folder. Try {safe_name(name)!r}.")
+    run = open_run(run_id)
+    found = find_card(run.id)
+    folder = shipped_models_dir() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in FILES:
+        if (found.folder / file).exists():
+            atomic_write(folder / file, (found.folder / file).read_bytes())
+    about = {"summary": summary, "command": command_of(run), "licence": "MIT", "limits": list(limits)}
+    return write_card(name, {**found.card, "about": about, "tests": []})
+
+
+def add_test(name: str, data: str, split: str = "all", progress: Progress | None = None) -> dict[str, Any]:
+    """Scores a shipped model on a simulated data set and writes the numbers, with their commands, on its card.
+
+    Args:
+        name: Of the shipped model.
+        data: A data set that ``simulate`` made, of a seed that no training has seen; or ``sim:RECIPE``.
+        split: As :func:`deeplense_core.evaluate.evaluate` takes it.
+        progress: Called with images done and in all.
+
+    Raises:
+        UserError: a model that does not ship, data that nobody else can make again, or that training has seen.
+    """
+    if name not in shipped_models():
+        raise UserError(f"No model {name!r} ships. Make one of a run first: ship RUN {name} --summary TEXT")
+    words, made = _remake(data)
+    report = _kept(name, data, split) or evaluate(name, data, split, progress)
+    if report["seen_in_training"]:
+        raise UserError(f"{name!r} has seen {data!r} in training: its card takes numbers of unseen images only.")
+    where = made[-1].rpartition("--out ")[2] if made else data
+    test = {
+        "data": words, "split": split, "n": report["n"],
+        "commands": [*made, shlex.join(["evaluate", name, "--data", where, "--split", split])],
+        "metrics": _rounded(report["metrics"]), "rows": {row: _rounded(m) for row, m in report["rows"].items()},
+    }  # fmt: skip
+    card = dict(find_card(name).card)
+    others = [one for one in card.get("tests", []) if one["commands"] != test["commands"]]
+    write_card(name, {**card, "tests": [*others, test]})
+    return test
+
+
+def command_of(run: Run) -> str:
+    """The command that trains this run again, without what stands at its default."""
+    spec = run.spec
+    known = settings_of(spec.task, spec.model)
+    values = {**spec.model_settings, **spec.train_settings}
+    changed = [(key, value) for key, value in values.items() if key in known and value != known[key].default]
+    words = ["train", spec.task, "--data", spec.data, "--model", spec.model]
+    for key, value in changed:
+        words += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
+    return shlex.join([*words, "--seed", str(spec.seed)])
+
+
+def _kept(name: str, data: str, split: str) -> dict[str, Any] | None:
+    """The evaluation of these weights on these images that the workspace holds already."""
+    card = find_card(name)
+    written = (card.folder / FILES[0]).stat().st_mtime
+    fingerprint = f"sim-{data.removeprefix(SIM)}-{card.card['seed']}" if data.startswith(SIM) \
+        else open_dataset(Path(data)).fingerprint
+    return next((report for _, report in evaluations(name) if report["time"] > written
+                 and (report["data_fingerprint"], report["split"]) == (fingerprint, split)), None)  # fmt: skip
+
+
+def _remake(data: str) -> tuple[str, list[str]]:
+    """What the data are, and the commands that make them again."""
+    if data.startswith(SIM):
+        return f"{data.removeprefix(SIM)}, test streams of the training's seed", []
+    source = open_dataset(Path(data)).manifest["source"]
+    if "recipe" not in source or "seed" not in source:
+        raise UserError(f"{data!r} was not simulated: nobody else could check its numbers. Take a data set that "
+                        "`simulate` made.")  # fmt: skip
+    words = ["simulate", source["recipe"], "--count", str(source["count"]), "--seed", str(source["seed"])]
+    words += ["--as-published"] * bool(source.get("as_published"))
+    out = f"workspace/datasets/{source['recipe']}-seed-{source['seed']}"
+    return f"{source['recipe']}, seed {source['seed']}", [shlex.join([*words, "--out", out])]
+
+
+def _rounded(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {part: float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+               for part, value in metric.items()}
+        for name, metric in metrics.items()
+    }  # fmt: skip
