@@ -115,8 +115,8 @@ def predict_files(
     with Journal(journal_path, made_with) as journal, \
             tempfile.TemporaryDirectory(prefix="deeplense-") as unpacked:
         done = journal.taken_up
-        items = (item for item in _unpack_zips(files(), Path(unpacked)) if not journal.knows(item.key))
-        for batch in _batches(items, workers or default_workers()):
+        items = (item for item in unpack_zips(files(), Path(unpacked)) if not journal.knows(item.key))
+        for batch in read_batches(items, workers or default_workers()):
             journal.append(_ask(model, batch, pixel_scale_arcsec))
             done += len(batch)
             if progress:
@@ -127,7 +127,7 @@ def predict_files(
 def identity(model: Answering, pixel_scale_arcsec: float | None) -> dict[str, Any]:
     """What must be the same for an interrupted run to be taken up."""
     return {"model": model.name, "classes": list(model.classes), "pixel_scale": pixel_scale_arcsec,
-            "weights": _digest(model.folder / "model.safetensors")}  # fmt: skip
+            "weights": file_digest(model.folder / "model.safetensors")}  # fmt: skip
 
 
 def finish(journal: Journal, out: Path, failed_path: Path) -> Summary:
@@ -136,7 +136,7 @@ def finish(journal: Journal, out: Path, failed_path: Path) -> Summary:
     Raises:
         UserError: nothing could be used; the disk is full.
     """
-    _write_failed(journal, failed_path)
+    write_failed(journal, failed_path)
     if not journal.rows:
         first = next(journal.failures())["failed"][1]
         raise UserError(f"None of the {journal.failed} image(s) could be used, so {str(out)!r} was not written; "
@@ -173,8 +173,8 @@ def find_files(paths: Sequence[Path]) -> Iterator[Item]:
                     yield Item(os.path.normpath(os.path.join(start, name)), place, place)
 
 
-def _unpack_zips(items: Iterator[Item], folder: Path) -> Iterator[Item]:
-    """The same with the members of each ZIP file in its place."""
+def unpack_zips(items: Iterator[Item], folder: Path) -> Iterator[Item]:
+    """The same with the members of each ZIP file in its place, unpacked into a folder."""
     for item in items:
         if not item.name.lower().endswith(".zip"):
             yield item
@@ -191,7 +191,7 @@ def _unpack_zips(items: Iterator[Item], folder: Path) -> Iterator[Item]:
                        unpacked=member.refused is None, refused=member.refused)  # fmt: skip
 
 
-def _batches(items: Iterator[Item], workers: int) -> Iterator[list[tuple[Item, Answer]]]:
+def read_batches(items: Iterator[Item], workers: int) -> Iterator[list[tuple[Item, Answer]]]:
     """Files with what was read from them, in order, up to a batch at a time."""
     batch: list[tuple[Item, Answer]] = []
     held = 0
@@ -307,7 +307,7 @@ def _ask(model: Answering, batch: list[tuple[Item, Answer]], default_scale: floa
     return [{"key": item.key, "name": item.name, **records[place]} for place, (item, _) in enumerate(batch)]
 
 
-def _write_failed(journal: Journal, path: Path) -> None:
+def write_failed(journal: Journal, path: Path) -> None:
     """The list of files that failed, one line each; one that an earlier run left goes."""
     path.unlink(missing_ok=True)
     if journal.failed:
@@ -318,6 +318,7 @@ def _write_failed(journal: Journal, path: Path) -> None:
                 lines.writerow([safe_cell(text) for text in (record["name"], *record["failed"])])
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """sha256 (hex) of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

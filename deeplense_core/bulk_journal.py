@@ -47,11 +47,11 @@ class Journal:
         os.close(self._lock)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (record["row"] for record in self._records() if "row" in record)
+        return (record["row"] for record in self.records() if "row" in record)
 
     def failures(self) -> Iterator[dict[str, Any]]:
         """The records of files that failed."""
-        return (record for record in self._records() if "failed" in record)
+        return (record for record in self.records() if "failed" in record)
 
     def knows(self, key: str) -> bool:
         """Whether an earlier run has done this file."""
@@ -86,7 +86,7 @@ class Journal:
         elif _json(first) != made_with:
             raise UserError(f"{self.path.name!r} is of an interrupted run with another model or pixel scale. "
                             "Repeat that one to finish it, or delete the file to begin anew.")  # fmt: skip
-        for record in self._records():
+        for record in self.records():
             self._count(record)
             self._known.add(hash(record["key"]))
 
@@ -95,7 +95,8 @@ class Journal:
         with open(self.path, "rb") as file:
             return sum(len(line) for line in file if line.endswith(b"\n"))
 
-    def _records(self) -> Iterator[dict[str, Any]]:
+    def records(self) -> Iterator[dict[str, Any]]:
+        """All records, in the order in which they came."""
         with open(self.path, "rb") as file:
             file.readline()
             for line in file:
