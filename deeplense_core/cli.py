@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplense_core import cli_embeddings
+from deeplense_core.cli_cards import add_commands
 from deeplense_core.errors import UserError
 from deeplense_core.registry import nearest
 
@@ -107,18 +108,20 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("run", metavar="RUN_OR_MODEL")
     sub.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     sub.add_argument("--out", type=Path, required=True, metavar="FILE",
-                     help=".csv .ecsv .fits .vot or .json; superres: a folder, .fits or .npy")
+                     help=".csv .ecsv .fits .vot .json or .parquet; superres: a folder, .fits or .npy")
     sub.add_argument("--pixel-scale", type=float, metavar="ARCSEC",
                      help="arcsec per pixel of files that do not say it")
     sub.add_argument("--average", action="store_true", help="superres: mean over the eight flips and quarter turns")
     sub.add_argument("--scale", type=int, choices=(2, 3, 4), help="superres: of an interpolation; default: 2")
     sub.add_argument("--workers", type=int, metavar="N", help="processes that read files; default: half the cores")
+    sub.add_argument("--shard", metavar="I/N", help="do part I of N alone; its table is FILE-I-of-N beside --out")
 
     sub = verb("models", _models, "List architectures and trained models.")
     _json(sub)
+    add_commands(verb)
     cli_embeddings.add_commands(verb)
     sub = verb("bench", _bench, "Measure speed side by side with the peer.")
-    sub.add_argument("name", nargs="?", metavar="NAME")
+    sub.add_argument("name", nargs="?", metavar="NAME|all", help="default: all of them, each in its own process")
     _json(sub)
     sub = verb("work", _work, "Carry out a queued run; started by the queue.")
     sub.add_argument("run_dir", metavar="RUN_DIR")
@@ -324,24 +327,28 @@ def _calibrate(args) -> None:
 
 
 def _predict(args) -> int:
-    from deeplense_core.bulk import predict_files
+    from deeplense_core.bulk_sets import predict_any
+    from deeplense_core.bulk_shards import parse_shard
     from deeplense_core.progress import bar
     from deeplense_core.trained import load_model
 
+    shard = parse_shard(args.shard) if args.shard else None
     model = load_model(args.run)
     if model.task == "superres":
+        if shard:
+            raise UserError("--shard is for classify and find; super-resolution takes its files one by one.")
         return _enhance(args, model)
     try:
         with bar("predicting") as update:
-            made = predict_files(model, args.paths, args.out, args.pixel_scale, args.workers, update)
+            made, out = predict_any(model, args.paths, args.out, args.pixel_scale, args.workers, update, shard)
     except KeyboardInterrupt:
         print("The same command goes on from here.", file=sys.stderr)
         raise
     if made.taken_up:
-        print(f"{made.taken_up} files were done by the run that was interrupted", file=sys.stderr)
+        print(f"{made.taken_up} images were done by the run that was interrupted", file=sys.stderr)
     if made.failed_file:
-        print(f"Skipped {made.failed} files: {made.failed_file} says why", file=sys.stderr)
-    print(f"{made.done} images in {args.out}, {made.failed} skipped")
+        print(f"Skipped {made.failed} images: {made.failed_file} says why", file=sys.stderr)
+    print(f"{made.done} images in {out}, {made.failed} skipped")
     return 0
 
 
@@ -384,18 +391,21 @@ def _models(args) -> None:
     return None
 
 
-def _bench(args) -> None:
-    from deeplense_core.bench import BENCHES, run_benches
+def _bench(args) -> int:
+    from deeplense_core.bench import ALL, BENCHES, run_all, run_bench, table
 
-    if args.name is not None and args.name not in BENCHES:
-        raise UserError(f"Unknown bench {args.name!r}. {nearest(args.name, list(BENCHES))}")
-    results = run_benches([args.name] if args.name else list(BENCHES))
+    if args.name not in (None, ALL, *BENCHES):
+        raise UserError(f"Unknown bench {args.name!r}. {nearest(args.name, [ALL, *BENCHES])}")
+    failed: list[str] = []
+    if args.name in (None, ALL):
+        results, failed = run_all(list(BENCHES), lambda text: print(text, file=sys.stderr, flush=True))
+    else:
+        results = run_bench(args.name)
     if args.json:
-        return say(results)
-    for name, row in results.items():
-        print(f"{name:24} ours {row['ours']:.4g}  peer {row['peer']:.4g} {row['unit']}  ratio {row['ratio']:.2f}"
-              f"  limit {row['limit']}")
-    return None
+        say(results)
+    else:
+        print("\n".join(table(results)))
+    return 1 if failed else 0
 
 
 def _work(args) -> int:
