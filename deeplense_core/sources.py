@@ -239,7 +239,7 @@ class SimulatedSource:
             mass_fraction_scale=self.mass_scale(done / max(1, total_steps)), matched=self.cfg.matched,
             compiled=self.compiled, partner=self.partner,
         )
-        return Batch(batch.images, batch.labels, batch.targets, _columns(batch.truth), batch.partners)
+        return Batch(batch.images, batch.labels, batch.targets, _columns(batch.truth), partner=batch.partners)
 
     def mass_scale(self, progress: float) -> float:
         """Substructure mass in units of the recipe's at ``progress`` (0 to 1) of the training."""

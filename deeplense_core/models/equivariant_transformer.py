@@ -105,5 +105,6 @@ def equivariance_error(net: EquivariantTransformer, images: Float[Tensor, "b c h
     in units of the map's spread. 0 is exact."""
     net.eval()
     straight = net.feature_map(images)
-    turned = [(net.feature_map(images.rot90(k, (-2, -1))) - straight.rot90(k, (-2, -1))).abs().amax() for k in (1, 2, 3)]
+    turned = [(net.feature_map(images.rot90(k, (-2, -1))) - straight.rot90(k, (-2, -1))).abs().amax()
+              for k in (1, 2, 3)]
     return float(torch.stack(turned).amax() / straight.std().clamp_min(1e-12))

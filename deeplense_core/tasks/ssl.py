@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deeplense_core.errors import UserError
 from deeplense_core.familiarity import familiar_ranges
+from deeplense_core.models.equivariant_transformer import EquivariantTransformer, equivariance_error
 from deeplense_core.preprocess import PreprocessConfig, preprocess
 from deeplense_core.sim.partners import AUGMENT, PARTNERS, check_partner
 from deeplense_core.sources import SIM, Batch, DataInfo, Images, Source
@@ -28,6 +29,8 @@ FEWEST_LABELLED = 2 * NEIGHBOURS
 """Labelled validation images below which neighbours say little, and the effective rank picks the best epoch."""
 MOST_SCORED = 3_000
 """Validation images whose neighbours and rank are looked at; the time of both grows faster than their number."""
+TURNED = 8
+"""Validation images on which it is measured how well a map turns with its image."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class SslTask:
         self.input = config_from(PreprocessConfig, settings)
         self.best = "effective_rank"
         self.method: nn.Module | None = None
+        self.turning: float | None = None
         name = self.method_cfg.method
         if METHODS[name].about["labels"] and len(data.classes) < 2:
             raise UserError(f"{data.name!r} has no two classes: {name} pairs images by their labels. "
@@ -102,6 +106,9 @@ class SslTask:
 
     def predict(self, model: nn.Module, part: Images, device: torch.device, batch_size: int,
                 averaged: bool) -> Float[np.ndarray, "n d"]:
+        if isinstance(model, EquivariantTransformer):
+            first = next(part.batches(TURNED, device))[:TURNED]
+            self.turning = equivariance_error(model, preprocess(first, self.input))
         return np.concatenate(list(feature_blocks(model, part.batches(batch_size, device), self.input)))
 
     def score(self, outputs: Float[np.ndarray, "n d"], part: Images) -> dict[str, float]:
@@ -109,6 +116,8 @@ class SslTask:
         features, labels = outputs[shown].astype(np.float64), part.labels[shown]
         rank = effective_rank(features)
         found = {"effective_rank": rank, "rank_share": rank / min(features.shape)}
+        if self.turning is not None:
+            found["equivariance_error"] = self.turning
         if self.best == "knn_accuracy":
             known = labels >= 0
             votes = neighbour_votes(features[known], labels[known], features[known], len(self.data.classes),
