@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from deeplense_core import metrics
+from deeplense_core.adapt import target_validation
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.familiarity import FEWEST, WITHIN, fit_cloud
@@ -64,7 +65,11 @@ def calibrate(name: str) -> dict[str, Any]:
 
 def _validation(model: Trained) -> Images:
     """The images on which the network's best epoch was chosen, labelled, in the order of its classes."""
-    data = model.card["data"]
+    data, target = model.card["data"], model.card.get("target")
+    if target:
+        part = target_validation(target, describe(data), model.card["seed"], SIMULATED, str(model.device))
+        if part is not None:
+            return part
     if data.startswith(SIM):
         return simulated_images(data.removeprefix(SIM), SIMULATED, model.card["seed"], VALIDATION,
                                 str(model.device))  # fmt: skip

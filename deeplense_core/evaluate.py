@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deeplense_core.adapt import ADAPT_CONFIGS
+from deeplense_core.adapt.report import Survey, own_settings, source_only_twin
+from deeplense_core.adapt.report import report as adaptation_report
+from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.precision import best_device
@@ -43,6 +48,8 @@ def evaluate(
     task = TASKS[model.task]
     part, fingerprint = held_out(data, split, model.card["seed"], model.card["test_images"], task.about["labelled"])
     outcome = task.about["evaluate"](model, describe(data), part, progress)
+    if model.card.get("target") and fingerprint != model.card["data_fingerprint"]:
+        outcome = _with_adaptation(model, outcome, Survey(describe(data), part))
     return record(model, outcome, part, data, split, fingerprint)
 
 
@@ -54,7 +61,8 @@ def record(
         "run": model.name, "task": model.task, "data": data, "split": split, "n": len(part),
         "metrics": outcome.metrics, "rows": outcome.rows, **outcome.facts,
         "data_fingerprint": fingerprint, "time": time.time(),
-        "seen_in_training": split in ("train", "val", "all") and fingerprint == model.card["data_fingerprint"],
+        "seen_in_training": split in ("train", "val", "all") and fingerprint in (
+            model.card["data_fingerprint"], model.card.get("target_fingerprint")),
     }
     short = fingerprint if fingerprint.startswith("sim-") else fingerprint[:12]
     folder = results_dir(model.name) / "evaluations" / f"{short}-{split}"
@@ -67,12 +75,55 @@ def record(
     return report
 
 
+def _with_adaptation(model: Trained, outcome: Outcome, target: Survey) -> Outcome:
+    """The outcome on another survey's images with what adaptation to it was worth."""
+    lens = model.classes.index(LENS_CLASSES[0])
+    facts, arrays = adaptation_report(model, source_only_twin(model.name, own_settings(ADAPT_CONFIGS)), target,
+                                      outcome.arrays["labels"], outcome.arrays["scores"], lens)  # fmt: skip
+    return replace(outcome, facts={**outcome.facts, "adaptation": facts}, arrays={**outcome.arrays, **arrays})
+
+
 def evaluate_after_training(run: Run) -> dict[str, Any] | None:
-    """The test split of the run's own data, reported once; None where there is no test split."""
-    data = run.spec.data
-    if not data.startswith(SIM) and not len(open_dataset(Path(data)).rows("test")):
-        return None
-    return evaluate(run.id, data)
+    """The test split of the run's own data, reported once; None where there is no test split.
+
+    That of its target too, where the run has one that carries labels; without any, how far apart the surveys lie.
+    """
+    data, target = run.spec.data, run.spec.train_settings.get("target", "")
+    report = None
+    if data.startswith(SIM) or len(open_dataset(Path(data)).rows("test")):
+        report = evaluate(run.id, data)
+    if target.startswith(SIM) or (target and _both_classes(target)):
+        evaluate(run.id, target)
+    elif target:
+        compare_surveys(run.id)
+    return report
+
+
+def compare_surveys(run_id: str) -> dict[str, Any]:
+    """How far apart source and target of an adapted run lie in its features, where the target carries no labels.
+
+    Kept in the run's folder ``adaptation``: ``report.json`` and ``domains.npz``.
+    """
+    model = load_model(run_id)
+    dataset = open_dataset(Path(model.card["target"]))
+    split = next((name for name in ("test", "val", "train") if len(dataset.rows(name))), "all")
+    survey = Survey(describe(model.card["target"]), stored_images(dataset, split, labelled=False))
+    twin = source_only_twin(model.name, own_settings(ADAPT_CONFIGS))
+    facts, arrays = adaptation_report(model, twin, survey, None, None, model.classes.index(LENS_CLASSES[0]))
+    folder = results_dir(run_id) / "adaptation"
+    folder.mkdir(parents=True, exist_ok=True)
+    payload = io.BytesIO()
+    np.savez_compressed(payload, **arrays)  # pyright: ignore[reportArgumentType]
+    atomic_write(folder / "domains.npz", payload.getvalue())
+    atomic_write(folder / "report.json", json.dumps({**facts, "split": split}, indent=1).encode())
+    return facts
+
+
+def _both_classes(data: str) -> bool:
+    """Whether the test split of a data set has labelled images of two classes at least."""
+    dataset = open_dataset(Path(data))
+    labels = dataset.labels[dataset.rows("test")]
+    return len(np.unique(labels[labels >= 0])) > 1
 
 
 def held_out(data: str, split: str, seed: int, count: int, labelled: bool) -> tuple[Images, str]:

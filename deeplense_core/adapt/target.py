@@ -73,21 +73,23 @@ def with_target(
         return source
     labels = ADAPTATIONS[settings["adapt"]].about["labels"]
     if target.startswith(SIM):
-        return TargetedSource(source, SimulatedTarget(target, source.info, labels, seed, device, compiled, online))
-    return TargetedSource(source, StoredTarget(target, source.info, labels, seed, device))
+        images = SimulatedTarget(target, source.info, labels, seed, device, compiled, online)
+    else:
+        images = StoredTarget(target, source.info, labels, seed, device)
+    val = target_validation(target, source.info, seed, online.val_images, str(device))
+    return TargetedSource(source, images, val)
 
 
 class StoredTarget:
-    """The training and validation images of a data set, brought to the size and scale of the source's.
+    """The training images of a data set, brought to the size and scale of the source's.
 
     ``labels``: ``none`` hides every label of the training images, ``some`` shows those that the catalogue has, ``only``
     leaves unlabelled images out. Columns of the truth are never read.
     """
 
     def __init__(self, data: str, source: DataInfo, labels: str, seed: int, device: torch.device):
-        self.data, self.labels, self.dataset = data, labels, open_dataset(Path(data))
-        self.source, self.fitting = source, Fitting(describe(data), source)
-        self.images = StoredSource(self.dataset, seed + APART, device, labelled=labels == "only")
+        self.labels, self.fitting = labels, Fitting(describe(data), source)
+        self.images = StoredSource(open_dataset(Path(data)), seed + APART, device, labelled=labels == "only")
         self.images.columns = {name: v for name, v in self.images.columns.items() if not name.startswith("truth_")}
 
     def batch(self, number: int, size: int) -> Batch:
@@ -98,42 +100,25 @@ class StoredTarget:
         labels = torch.full_like(batch.labels, -1) if self.labels == "none" else self.fitting.relabelled(batch.labels)
         return replace(batch, images=self.fitting(batch.images), labels=labels)
 
-    def validation(self) -> Images:
-        """The labelled images of the val split."""
-        part = stored_images(self.dataset, "val")
-        known = {name: values for name, values in part.columns.items() if not name.startswith("truth_")}
-        part = replace(part, labels=self.fitting.relabelled(torch.from_numpy(part.labels)).numpy(), columns=known)
-        if not len(part) or self.fitting.fits(part.store.shape[-2:]):
-            return part
-        store = np.concatenate([self.fitting(torch.from_numpy(block)).numpy() for block in part.blocks(256)])
-        return replace(part, store=store, rows=np.arange(len(part)))
-
 
 class SimulatedTarget:
     """The simulator as the target, fresh each step, with the labels that its recipe gives to a data set."""
 
-    def __init__(self, data: str, source: DataInfo, labels: str, seed: int, device: torch.device, compiled: bool,
-                 online: OnlineConfig):
-        self.data, self.labels, self.recipe = data, labels, data.removeprefix(SIM)
-        self.fraction = recipe(self.recipe).labelled_fraction
-        self.fitting = Fitting(describe(data), source)
-        self.seed, self.device, self.compiled, self.online = seed + APART, device, compiled, online
-        self.images = SimulatedSource(self.recipe, online, self.seed, device, compiled)
+    def __init__(
+        self, data: str, source: DataInfo, labels: str, seed: int, device: torch.device, compiled: bool,
+        online: OnlineConfig,
+    ):  # fmt: skip
+        name = data.removeprefix(SIM)
+        self.fraction = {"none": 0.0, "some": recipe(name).labelled_fraction, "only": 1.0}[labels]
+        self.fitting, self.seed = Fitting(describe(data), source), seed + APART
+        self.images = SimulatedSource(name, online, self.seed, device, compiled)
 
     def batch(self, number: int, size: int) -> Batch:
         """Fresh images; labels are dealt out by chance to the recipe's fraction of them."""
         batch = self.images.batch(0, number, size, 1)
-        chance = torch.rand(size, generator=generator(self.seed, number, 0x1ABE1)).to(self.device)
-        shown = chance <= (1.0 if self.labels == "only" else 0.0 if self.labels == "none" else self.fraction)
-        labels = torch.where(shown & (self.labels != "none"), self.fitting.relabelled(batch.labels), -1)
+        shown = torch.rand(size, generator=generator(self.seed, number, 0x1ABE1)) < self.fraction
+        labels = torch.where(shown.to(batch.labels.device), self.fitting.relabelled(batch.labels), -1)
         return Batch(self.fitting(batch.images), labels)
-
-    def validation(self) -> Images:
-        """Held-out images, as many as the recipe would label of a validation set."""
-        count = round(self.fraction * self.online.val_images)
-        part = simulated_images(self.recipe, count, self.seed, VALIDATION, str(self.device), self.compiled)
-        labels = self.fitting.relabelled(torch.from_numpy(part.labels)).numpy()
-        return replace(part, store=self.fitting(torch.from_numpy(part.store)).numpy(), labels=labels, columns={})
 
 
 class Fitting:
@@ -163,15 +148,45 @@ class Fitting:
         return self.places.to(labels.device)[labels]
 
 
+def target_validation(target: str, source: DataInfo, seed: int, count: int, device: str) -> Images | None:
+    """Labelled images of the target, of its val split, that choose the best epoch and calibrate; None for too few.
+
+    Args:
+        target: Folder of a data set, or ``sim:RECIPE``.
+        source: What they are brought to the size, scale and class numbers of.
+        seed: Of the run.
+        count: Of a simulated target, the images of a validation set, of which the recipe labels a part.
+        device: Where to simulate.
+    """
+    fitting = Fitting(describe(target), source)
+    if target.startswith(SIM):
+        name = target.removeprefix(SIM)
+        part = simulated_images(name, max(1, round(recipe(name).labelled_fraction * count)), seed + APART, VALIDATION,
+                                device)  # fmt: skip
+    else:
+        part = stored_images(open_dataset(Path(target)), "val")
+    labels = fitting.relabelled(torch.from_numpy(part.labels)).numpy()
+    counts = np.bincount(labels, minlength=len(source.classes))
+    if counts.sum() < FEWEST or counts.min() < FEWEST / 4:
+        return None
+    known = {name: values for name, values in part.columns.items() if not name.startswith("truth_")}
+    part = replace(part, labels=labels, columns=known)
+    if fitting.fits(part.store.shape[-2:]):
+        return part
+    store = np.concatenate([fitting(torch.from_numpy(block)).numpy() for block in part.blocks(256)])
+    return replace(part, store=store, rows=np.arange(len(part)))
+
+
 class TargetedSource:
     """A source whose batches bring images of the target along, and whose validation is the target's where it can be."""
 
-    def __init__(self, source: Source, target: StoredTarget | SimulatedTarget):
-        self.source, self.target, self.info = source, target, source.info
-        self.val = target.validation()
-        counts = np.bincount(self.val.labels, minlength=len(self.info.classes))
-        self.blind = len(self.val) < FEWEST or bool(counts.min() < FEWEST / 4)
-        """True: too few labels to choose an epoch by; the last one is kept."""
+    def __init__(self, source: Source, target: StoredTarget | SimulatedTarget, val: Images | None):
+        self.source, self.target, self.info, self.val = source, target, source.info, val
+
+    @property
+    def blind(self) -> bool:
+        """Too few labels to choose an epoch by: the last one is kept."""
+        return self.val is None
 
     def steps(self, batch_size: int) -> int:
         return self.source.steps(batch_size)
@@ -182,4 +197,4 @@ class TargetedSource:
         return replace(own, other=self.target.batch(number, batch_size))
 
     def part(self, split: str) -> Images:
-        return self.val if split == "val" and not self.blind else self.source.part(split)
+        return self.val if split == "val" and self.val is not None else self.source.part(split)

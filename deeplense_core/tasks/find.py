@@ -21,7 +21,7 @@ from deeplense_core.forward import WithFeatures, logits
 from deeplense_core.losses.classes import balancing_weights, class_loss
 from deeplense_core.models.features import head_inputs
 from deeplense_core.preprocess import PreprocessConfig, preprocess
-from deeplense_core.sources import Batch, DataInfo, Images, Source
+from deeplense_core.sources import Batch, DataInfo, Images, Source, describe
 from deeplense_core.spec import config_from, knob, knobs
 from deeplense_core.tasks.base import TASKS, StepOut
 from deeplense_core.tasks.class_answers import card_of_classes, check_classes
@@ -58,7 +58,8 @@ class FindTask:
         self.input = config_from(PreprocessConfig, settings)
         self.augmentation = config_from(AugmentConfig, settings)
         self.adaptation = adaptation(settings)
-        check_target(data, settings.get("adapt", "none"), settings.get("target", ""))
+        self.method, self.target = settings.get("adapt", "none"), settings.get("target", "")
+        check_target(data, self.method, self.target)
         self.names: list[str] = []
         if set(knobs(FeatureConfig)) & set(settings):  # only networks that see features bring these settings
             from deeplense_core.photometry import measured_names
@@ -152,7 +153,13 @@ class FindTask:
 
     def card(self, outputs: Float[np.ndarray, "n k"], part: Images) -> dict[str, Any]:
         leaky = {"leaky": True} if is_leaky(self.names) else {}
-        return card_of_classes(self.data.classes, outputs, part, self.input) | leaky
+        return card_of_classes(self.data.classes, outputs, part, self.input) | leaky | self._adapted()
+
+    def _adapted(self) -> dict[str, Any]:
+        """What a card says of the survey that the network was adapted to."""
+        if self.adaptation is None:
+            return {}
+        return {"adapt": self.method, "target": self.target, "target_fingerprint": describe(self.target).fingerprint}
 
 
 def robust_scale(matrix: Float[np.ndarray, "n f"]) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
