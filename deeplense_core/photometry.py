@@ -22,11 +22,14 @@ PREFIX = "feature_"
 SCALE_FREE = ("snr", "half_light", "concentration", "asymmetry", "smoothness", "ellipticity", "residual",
               "residual_snr")  # fmt: skip
 """Features of a band that no linear scaling of its values changes."""
-_BLOCK = 64
+_BLOCK = 16
+"""Images measured at once: what is worked on stays in the cache."""
 _MAD = 1.4826
 _MEAN_ABS = 1.1284
 """Mean of the absolute difference of two normal numbers, in their sigma."""
 _BOX_SIGMA = 1.5
+_STILL = 2e-3
+"""Change of centre (pixels) and moments (pixels squared) below which the iteration has arrived."""
 _CLIP = 2.0
 
 Planes = np.ndarray
@@ -93,17 +96,21 @@ def masked_pixels(planes: np.ndarray) -> np.ndarray:
     Where many values are repeated, as in whole counts or 8-bit pictures, a repeated value means nothing.
     """
     m, h, w = planes.shape
-    flat = np.sort(planes.reshape(m, -1), axis=1)
-    new = np.concatenate([np.ones((m, 1), bool), np.diff(flat, axis=1) != 0], axis=1)
     mask = np.zeros(planes.shape, bool)
-    for i in np.flatnonzero(new.sum(1) <= flat.shape[1] - min(h, w) + 1):
-        starts = np.flatnonzero(new[i])
-        counts = np.diff(np.append(starts, flat.shape[1]))
+    for i in np.flatnonzero(_has_runs(planes)):
+        values, counts = np.unique(planes[i], return_counts=True)
         largest = counts.argmax()
-        others = flat.shape[1] - counts[largest]
-        if counts[largest] >= min(h, w) and len(counts) - 1 > 0.5 * others:
-            mask[i] = planes[i] == flat[i, starts[largest]]
+        others = h * w - counts[largest]
+        rarely_repeated = len(values) >= min(h, w) and len(values) - 1 > 0.5 * others
+        if counts[largest] >= min(h, w) and rarely_repeated:
+            mask[i] = planes[i] == values[largest]
     return mask
+
+
+def _has_runs(planes: np.ndarray) -> np.ndarray:
+    """Whether three pixels in a row, or in a column, have one value anywhere in a plane; bool (m,)."""
+    across, down = planes[:, :, 1:] == planes[:, :, :-1], planes[:, 1:] == planes[:, :-1]
+    return (across[:, :, 1:] & across[:, :, :-1]).any((1, 2)) | (down[:, 1:] & down[:, :-1]).any((1, 2))
 
 
 def sky_and_noise(planes: Planes, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,18 +119,22 @@ def sky_and_noise(planes: Planes, good: np.ndarray) -> tuple[np.ndarray, np.ndar
     width = max(2, min(h, w) // 8)
     frame = np.ones((h, w), bool)
     frame[width:-width, width:-width] = False
-    # Without data NaN; a plane without any good border falls back on all of its pixels below.
-    values = np.where(good, planes, np.nan)
-    edge = values[:, frame]
-    bare = np.isnan(edge).all(1)
-    edge[bare, 0] = 0.0
+    # Without data NaN; a plane without any good border falls back on 0.
+    edge = np.where(good[:, frame], planes[:, frame], np.nan)
     level = sigma = np.zeros((m, 1))
     for _ in range(3):
-        level = np.nanmedian(edge, axis=1, keepdims=True)
-        sigma = _MAD * np.nanmedian(np.abs(edge - level), axis=1, keepdims=True)
+        level = _medians(edge)
+        sigma = _MAD * _medians(np.abs(edge - level))
         edge = np.where(np.abs(edge - level) <= np.maximum(3 * sigma, 1e-300), edge, np.nan)
-        edge[np.isnan(edge).all(1), 0] = 0.0
     return level[:, 0], sigma[:, 0]
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    """Medians of the rows of (m, k), NaN left out, (m, 1); 0 where there is nothing."""
+    count = (~np.isnan(values)).sum(1, keepdims=True)
+    ordered = np.sort(values, axis=1)  # NaN last
+    low, high = (np.take_along_axis(ordered, np.maximum(place, 0), 1) for place in ((count - 1) // 2, count // 2))
+    return np.where(count > 0, (low + high) / 2, 0.0)
 
 
 def measure_planes(planes: Planes) -> dict[str, np.ndarray]:
@@ -132,18 +143,21 @@ def measure_planes(planes: Planes) -> dict[str, np.ndarray]:
     missing = planes.reshape(m, -1).min(1) == planes.reshape(m, -1).max(1)
     good = ~masked_pixels(planes)
     level, sigma = sky_and_noise(planes, good)
-    # In units of the largest value: tiny fluxes would lose their squares.
-    unit = np.abs(np.where(good, planes - level[:, None, None], 0)).reshape(m, -1).max(1)
-    unit = np.where(unit > 0, unit, 1.0)
-    light = np.where(good, (planes - level[:, None, None]) / unit[:, None, None], 0.0)
-    sigma = np.maximum(sigma / unit, 1e-12)
-    centre, axes = adaptive_moments(light)
-    y, x = np.mgrid[:h, :w].astype(np.float64)
-    dx, dy = x - centre[:, 0, None, None], y - centre[:, 1, None, None]
     aperture = min(h, w) / 4
+    middle = (slice(None), *(_middle(side, aperture) for side in (h, w)))
+    planes, good = planes[middle] - level[:, None, None], good[middle]
+    h, w = planes.shape[1:]
+    # In units of the largest value: tiny fluxes would lose their squares.
+    unit = np.abs(np.where(good, planes, 0)).reshape(m, -1).max(1)
+    unit = np.where(unit > 0, unit, 1.0)
+    light = np.where(good, planes / unit[:, None, None], 0.0).astype(np.float32)
+    sigma = np.maximum(sigma / unit, 1e-12)
+    centre, axes = adaptive_moments(light, aperture)
+    dx = np.arange(w, dtype=np.float32) - centre[:, 0, None, None].astype(np.float32)
+    dy = np.arange(h, dtype=np.float32)[:, None] - centre[:, 1, None, None].astype(np.float32)
     radius = np.sqrt(dx**2 + dy**2)
     inside = radius <= aperture
-    flux = (light * inside).sum((1, 2))
+    flux = (light * inside).sum((1, 2), dtype=np.float64)
     area = inside.sum((1, 2))
     lit = flux > 0
     r20, r50, r80 = growth_radii(light, radius, aperture, (0.2, 0.5, 0.8))
@@ -166,35 +180,72 @@ def measure_planes(planes: Planes) -> dict[str, np.ndarray]:
     return found | {"missing": missing.astype(np.float64)}
 
 
-def adaptive_moments(light: Planes, rounds: int = 12) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+def _middle(side: int, aperture: float) -> slice:
+    """The part of a side of an image in which an aperture about an object near the middle lies."""
+    half = int(np.ceil(1.5 * aperture)) + 3
+    return slice(max(0, side // 2 - half), min(side, (side + 1) // 2 + half))
+
+
+def adaptive_moments(
+    light: Planes, aperture: float, rounds: int = 12
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Centre (m, 2) as x, y, and moments: the elliptical Gaussian that matches the light it weighs itself.
 
     Returns the trace and the two parts of the anisotropy as ``((xx + yy) (m,), (xx - yy, 2 xy) (m, 2))``.
     """
     m, h, w = light.shape
     smooth = ndimage.gaussian_filter(light, (0, 1, 1))
-    y, x = np.mgrid[:h, :w].astype(np.float64)
-    near = np.hypot(x - (w - 1) / 2, y - (h - 1) / 2) <= min(h, w) / 8
+    y, x = np.arange(h, dtype=np.float64), np.arange(w, dtype=np.float64)
+    near = np.hypot(x - (w - 1) / 2, y[:, None] - (h - 1) / 2) <= aperture / 2
     peak = np.where(near, smooth, -np.inf).reshape(m, -1).argmax(1)
     cx, cy = (peak % w).astype(np.float64), (peak // w).astype(np.float64)
     xx = yy = np.full(m, 6.0)
     xy = np.zeros(m)
-    largest = (min(h, w) / 4) ** 2
+    found = np.stack([cx, cy, xx, yy, xy])
+    moving = np.arange(m)
     for _ in range(rounds):
-        dx, dy = x - cx[:, None, None], y - cy[:, None, None]
-        det = np.maximum(xx * yy - xy**2, 1e-3)
-        form = (yy / det, xx / det, -xy / det)
-        weight = light * np.exp(-0.5 * elliptical_radius(dx, dy, form) ** 2)
-        total = weight.sum((1, 2))
-        ok = total > 0
-        total = np.where(ok, total, 1.0)
-        mean = [(weight * d).sum((1, 2)) / total for d in (dx, dy)]
-        second = [2 * (weight * a * b).sum((1, 2)) / total for a, b in ((dx, dx), (dy, dy), (dx, dy))]
-        sane = ok & (second[0] > 0.2) & (second[1] > 0.2) & (second[0] * second[1] > second[2] ** 2)
-        cx, cy = (np.where(sane, c + np.clip(2 * d, -1, 1), c) for c, d in zip((cx, cy), mean, strict=True))
-        xx, yy = (np.where(sane, np.minimum(new, largest), old) for new, old in zip(second, (xx, yy), strict=False))
-        xy = np.where(sane, np.clip(second[2], -0.95 * np.sqrt(xx * yy), 0.95 * np.sqrt(xx * yy)), xy)
+        before = found[:, moving]
+        found[:, moving] = _closer(light[moving], before, x, y, aperture**2)
+        moving = moving[np.abs(found[:, moving] - before).max(0) > _STILL]
+        if not len(moving):
+            break
+    cx, cy, xx, yy, xy = found
     return np.stack([cx, cy], 1), (xx + yy, np.stack([xx - yy, 2 * xy], 1))
+
+
+def _closer(light: Planes, found: np.ndarray, x: np.ndarray, y: np.ndarray, largest: float) -> np.ndarray:
+    """One round of :func:`adaptive_moments`: centre and second moments as x, y, xx, yy, xy, (5, m)."""
+    cx, cy, xx, yy, xy = found
+    dx, dy = x - cx[:, None], y - cy[:, None]
+    det = np.maximum(xx * yy - xy**2, 1e-3)
+    total, mean, second = _weighted_moments(light, dx, dy, (yy / det, xx / det, -xy / det))
+    ok = total > 0
+    mean, second = ([value / np.where(ok, total, 1.0) for value in values] for values in (mean, second))
+    second = [2 * value for value in second]
+    sane = ok & (second[0] > 0.2) & (second[1] > 0.2) & (second[0] * second[1] > second[2] ** 2)
+    cx, cy = (np.where(sane, c + np.clip(2 * d, -1, 1), c) for c, d in zip((cx, cy), mean, strict=True))
+    xx, yy = (np.where(sane, np.minimum(new, largest), old) for new, old in zip(second, (xx, yy), strict=False))
+    xy = np.where(sane, np.clip(second[2], -0.95 * np.sqrt(xx * yy), 0.95 * np.sqrt(xx * yy)), xy)
+    return np.stack([cx, cy, xx, yy, xy])
+
+
+def _weighted_moments(
+    light: Planes, dx: np.ndarray, dy: np.ndarray, form: tuple[np.ndarray, ...]
+) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """Sums of light under the Gaussian of a form, of light times x and y, and times xx, yy and xy; (m,) each.
+
+    Sums along rows and columns first: that leaves little to add up in two dimensions.
+    """
+    a, b, c = form
+    weight = (-c[:, None] * dy).astype(np.float32)[:, :, None] * dx.astype(np.float32)[:, None, :]
+    weight -= (0.5 * a[:, None] * dx**2).astype(np.float32)[:, None, :]
+    weight -= (0.5 * b[:, None] * dy**2).astype(np.float32)[:, :, None]
+    np.exp(weight, out=weight)
+    weight *= light
+    along, down = weight.sum(1, dtype=np.float64), weight.sum(2, dtype=np.float64)
+    mixed = ((weight @ dx.astype(np.float32)[:, :, None])[:, :, 0] * dy).sum(1)
+    return down.sum(1), [(along * dx).sum(1), (down * dy).sum(1)], \
+        [(along * dx**2).sum(1), (down * dy**2).sum(1), mixed]
 
 
 def shape_ratio(trace: np.ndarray, anisotropy: np.ndarray) -> np.ndarray:
@@ -212,7 +263,7 @@ def moments_to_form(trace: np.ndarray, anisotropy: np.ndarray) -> tuple[np.ndarr
 
 def elliptical_radius(dx: np.ndarray, dy: np.ndarray, form: tuple[np.ndarray, ...]) -> np.ndarray:
     """``sqrt(a x^2 + b y^2 + 2 c x y)`` for a form (a, b, c) of (m,) each; (m, h, w)."""
-    a, b, c = (value[:, None, None] for value in form)
+    a, b, c = (value[:, None, None].astype(dx.dtype) for value in form)
     return np.sqrt(np.maximum(a * dx**2 + b * dy**2 + 2 * c * dx * dy, 0))
 
 
@@ -284,13 +335,14 @@ def isophote_residual(
     """
     m, h, w = light.shape
     rings = int(np.ceil(aperture)) + 1
-    ring = np.minimum(radius, rings - 1).astype(int)
-    group = np.where(good, ring, rings) + (rings + 1) * np.arange(m)[:, None, None]
-    order = np.lexsort((light.ravel(), group.ravel()))
-    ends = np.cumsum(np.bincount(group.ravel(), minlength=m * (rings + 1)))
-    starts = np.concatenate([[0], ends[:-1]])
-    middle = np.minimum((starts + np.maximum(ends - 1, starts)) // 2, light.size - 1)
-    medians = light.ravel()[order[middle]].reshape(m, rings + 1)[:, :rings]
+    ring = np.where(good, np.minimum(radius, rings - 1), rings).astype(np.uint16).reshape(m, -1)
+    flat = light.reshape(m, -1)
+    order = np.argsort(flat, axis=1)
+    order = np.take_along_axis(order, np.argsort(np.take_along_axis(ring, order, 1), axis=1, kind="stable"), 1)
+    counts = np.stack([np.bincount(row, minlength=rings + 1) for row in ring])
+    ends = np.cumsum(counts, axis=1)
+    middle = np.minimum(ends - counts + np.maximum(counts - 1, 0) // 2, h * w - 1)
+    medians = np.take_along_axis(flat, np.take_along_axis(order, middle, 1), 1)[:, :rings]
     # Between the middles of the rings, brightness changes as a straight line.
     at = np.clip(radius - 0.5, 0, rings - 1.001)
     low = at.astype(int)
