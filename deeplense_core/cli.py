@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deeplense_core import cli_embeddings
+from deeplense_core import cli_embeddings, cli_superres
 from deeplense_core.cli_cards import add_commands
 from deeplense_core.errors import UserError
 from deeplense_core.registry import nearest
@@ -120,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     _json(sub)
     add_commands(verb)
     cli_embeddings.add_commands(verb)
+    cli_superres.add_commands(verb)
     sub = verb("bench", _bench, "Measure speed side by side with the peer.")
     sub.add_argument("name", nargs="?", metavar="NAME|all", help="default: all of them, each in its own process")
     _json(sub)
@@ -260,6 +261,8 @@ def _interval(report: dict[str, Any], name: str) -> str:
     metric = report["metrics"][name]
     if metric["value"] is None:
         return str(metric.get("undefined", "undefined"))
+    if metric["low"] is None:
+        return f"{name} {metric['value']:.4f}"
     return f"{name} {metric['value']:.4f} (95 % {metric['low']:.4f} to {metric['high']:.4f})"
 
 

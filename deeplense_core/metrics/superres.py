@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from deeplense_core.errors import UserError
 from deeplense_core.metrics.bootstrap import interval, resample_weights
+from deeplense_core.registry import nearest
 
 Images = Float[np.ndarray, "n c h w"]
 PerImage = Float[np.ndarray, " n"]
@@ -147,7 +148,8 @@ def summary(per_image: Mapping[str, PerImage], range_: float, n_boot: int = 1000
         seed: Same seed, same resamples, whatever the row.
 
     Returns:
-        Name -> value, low, high: the mean of each metric, ``psnr_median``, and ``psnr_of_mean_mse``.
+        Name -> value, low, high: the mean of each metric, ``psnr_median``, and ``psnr_of_mean_mse``. One image has
+        no interval: low and high are None.
 
     Raises:
         ArithmeticError: when the mean PSNR is below the PSNR of the mean MSE, which Jensen's inequality forbids.
@@ -183,6 +185,8 @@ def _mean_with_interval(values: PerImage, after: Callable, n_boot: int, seed: in
     if reason := _undefined(values):
         return {"value": None, "low": None, "high": None, "undefined": reason}
     point = float(after(values.mean()))
+    if len(values) == 1:
+        return {"value": point, "low": None, "high": None}
     chunks = resample_weights(np.zeros(len(values), int), n_boot, seed)
     drawn = np.concatenate([after(values @ weights / len(values)) for weights in chunks])
     low, high = interval(drawn, point)
@@ -201,6 +205,8 @@ def _median_with_interval(values: PerImage, n_boot: int, seed: int) -> dict[str,
     if reason := _undefined(values):
         return {"value": None, "low": None, "high": None, "undefined": reason}
     point = float(np.median(values))
+    if len(values) == 1:
+        return {"value": point, "low": None, "high": None}
     draws = np.median(rng.choice(values, (n_boot, len(values))), 1)
     low, high = interval(draws, point)
     return {"value": point, "low": low, "high": high}
@@ -214,8 +220,11 @@ def paired_means(a: PerImage, b: PerImage, metric: str, n_boot: int = 2000, seed
         metric: Its name, which says whether more is better.
 
     Raises:
-        UserError: different numbers of images.
+        UserError: different numbers of images, or a metric of which nobody says what is better.
     """
+    if metric not in BETTER and metric not in BEST_AT_ONE:
+        raise UserError(f"No row is better in {metric!r}: it is the same for all of them. "
+                        f"{nearest(metric, [*BETTER, *BEST_AT_ONE])}")
     if a.shape != b.shape:
         raise UserError(f"The two were scored on {len(a)} and {len(b)} images: rows of different data are not "
                         "compared.")
@@ -223,8 +232,8 @@ def paired_means(a: PerImage, b: PerImage, metric: str, n_boot: int = 2000, seed
         a, b = np.abs(a - 1), np.abs(b - 1)
     off = a - b
     found = _mean_with_interval(off, _identity, n_boot, seed)
-    sign = BETTER.get(metric, -1)
+    sign = BETTER.get(metric, -1)  # distance from 1: less is better
     verdict = "not distinguishable"
-    if found["value"] is not None and (found["low"] > 0 or found["high"] < 0):
+    if found["low"] is not None and (found["low"] > 0 or found["high"] < 0):
         verdict = "A better" if (found["low"] > 0) == (sign > 0) else "B better"
     return {**found, "verdict": verdict, "n": int((~np.isnan(off)).sum())}

@@ -1,0 +1,85 @@
+"""Commands of super-resolution: register a real pair, hold two results against each other. Part of the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from deeplense_core.errors import UserError
+
+
+def add_commands(verb: Callable) -> None:
+    """Adds ``register`` and ``compare``.
+
+    Args:
+        verb: ``(name, command, help) -> parser``, as :func:`deeplense_core.cli.parser` makes it.
+    """
+    sub = verb("register", _register, "Make a data set of one pair of a coarse and a fine FITS image of one sky.")
+    sub.add_argument("lr", type=Path, metavar="COARSE")
+    sub.add_argument("hr", type=Path, metavar="FINE")
+    sub.add_argument("--psf-lr", required=True, metavar="FILE|ARCSEC", help="point-spread function, or its FWHM")
+    sub.add_argument("--psf-hr", required=True, metavar="FILE|ARCSEC")
+    sub.add_argument("--out", type=Path, required=True, metavar="DIR")
+    sub.add_argument("--scale", type=int, choices=(2, 3, 4), default=2, help="fine pixels along a side of a coarse one")
+    _json(sub)
+
+    sub = verb("compare", _compare, "Two super-resolution results on the same images: the difference, its interval.")
+    sub.add_argument("a", metavar="A", help="a run, a shipped model or an interpolation; 'NAME x8' is its average")
+    sub.add_argument("b", metavar="B")
+    sub.add_argument("--data", required=True, metavar="DIR|sim:RECIPE")
+    sub.add_argument("--split", default="test", choices=("test", "val", "train", "all"))
+    sub.add_argument("--metric", default="psnr")
+    _json(sub)
+
+
+def _json(sub) -> None:
+    sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def _register(args) -> None:
+    from dataclasses import asdict
+
+    from deeplense_core.superres.pair_set import band_table, pair_lines, register_files
+
+    made, pair = register_files(args.lr, args.hr, args.psf_lr, args.psf_hr, args.out, args.scale)
+    facts = made.manifest["source"]
+    if args.json:
+        about = {name: facts[name] for name in ("lr", "hr", "band", "shift_arcsec", "border")}
+        print(json.dumps({"data": str(made.path), **about, "bands": [asdict(row) for row in band_table(pair)]}, indent=1))
+        return
+    for row in band_table(pair):
+        print(f"{row.band:12} correlation {row.correlation:.4f}  zero point {row.zero_point:9.4g}  background "
+              f"{row.background:+9.4g}  residual {row.residual_sigma:.2f} sigma")
+    for line in pair_lines(facts, made.images.shape[1:], made.pixel_scale_arcsec or 0.0, args.scale):
+        print(line)
+    print(made.path)
+
+
+def _compare(args) -> None:
+    from deeplense_core.evaluate import evaluate
+    from deeplense_core.metrics.superres import AVERAGED
+    from deeplense_core.progress import bar
+    from deeplense_core.superres.versus import difference, scores_on
+    from deeplense_core.trained import load_model
+
+    scores = []
+    for row in (args.a, args.b):
+        name = row.removesuffix(AVERAGED)
+        if load_model(name).task != "superres":
+            raise UserError(f"{name!r} makes no finer images. Classifiers are compared on the runs page.")
+        found = scores_on(name, args.data, args.split)
+        if found is None:
+            with bar(f"evaluating {name}") as update:
+                evaluate(name, args.data, args.split, progress=update)
+            found = scores_on(name, args.data, args.split)
+        assert found is not None
+        scores.append(found)
+    found = difference(scores[0], args.a, scores[1], args.b, args.metric)
+    if args.json:
+        facts = {"a": args.a, "b": args.b, "data": args.data, "split": args.split, "metric": args.metric}
+        print(json.dumps({**facts, **found}, indent=1))
+        return
+    interval = "" if found["low"] is None else f" (95 % {found['low']:+.4f} to {found['high']:+.4f})"
+    print(f"{args.metric} of {args.a} minus {args.b}: {found['value']:+.4f}{interval} over {found['n']} images: "
+          f"{found['verdict']}")
