@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.ui import tour
 from pages.ui.warmup import warm_up
 
 PAGES = {
@@ -15,6 +16,7 @@ PAGES = {
     "runs": ("Runs", ":material/list:"),
     "evaluate": ("Evaluate", ":material/show_chart:"),
     "superres": ("Super-resolution", ":material/grid_4x4:"),
+    "results": ("Results", ":material/leaderboard:"),
 }
 
 root = Path(__file__).parent
@@ -29,5 +31,6 @@ current = st.navigation(
     ],
     position="top",
 )
+tour.bar(current.url_path)
 current.run()
 warm_up()

@@ -3,48 +3,13 @@
 import streamlit as st
 
 from deeplense_core.errors import UserError
-from deeplense_core.workspace import ROOT
+from pages.ui.doors import doors
+from pages.ui.glossary import glossary
 from pages.ui.messages import plain, show_error
-from pages.ui.state import go
 from pages.ui.theme import page
+from pages.ui.tour import invitation
 
 RECENT = 5
-
-
-def door(picture: str, alt: str, title: str, text: str, button: str, target: str, **query: str) -> None:
-    """A card with a picture, what can be done behind it, and the button that goes there."""
-    with st.container(border=True, height="stretch"):
-        st.image(ROOT / "assets" / "samples" / f"{picture}.png", alt=alt, width="stretch",
-                 output_format="PNG")  # fmt: skip
-        st.subheader(title, anchor=False)
-        st.write(text)
-        if st.button(button, key=f"door_{target}", type="primary" if target == "simulate" else "secondary"):
-            go(target, **query)
-
-
-def doors(finished: str | None) -> None:
-    """The three doors; the last leads to the newest finished run, or to making one."""
-    play, analyse, result = st.columns(3)
-    with play:
-        door(
-            "no", "A simulated gravitational lens: a smooth ring of light", "Play with a lens",
-            "Move its mass, its source and its substructure, and watch the ring change.",
-            "Open the simulator", "simulate",
-        )  # fmt: skip
-    with analyse:
-        door(
-            "sphere", "The same lens with subhalos: the ring is dented", "Analyse a sample",
-            "Classify images of your own, FITS, NumPy or PNG, with calibrated probabilities.",
-            "Analyse images", "analyse",
-        )  # fmt: skip
-    with result:
-        alt = "The same lens with a vortex: the ring is cut by a line of mass"
-        if finished:
-            door("vort", alt, "See a trained model", "ROC, confusion and calibration of the newest "
-                 "finished run, each with its interval.", "Open the evaluation", "evaluate", run=finished)  # fmt: skip
-        else:
-            door("vort", alt, "Train a model", "Teach a network to tell the three kinds apart, on "
-                 "images simulated as it learns.", "Start training", "train")  # fmt: skip
 
 
 def nothing(text: str, link: str, target: str) -> None:
@@ -102,13 +67,16 @@ def main() -> None:
     except UserError as err:
         show_error(err)
         rows = []
+    invitation()
     doors(next((row.id for row in rows if row.state == "done"), None))
     left, right = st.columns(2, gap="large")
     with left:
         recent_runs(rows)
     with right:
         recent_data()
-    st.caption(plain(machine_line()))
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.caption(plain(machine_line()), width="content")
+        glossary()
 
 
 main()

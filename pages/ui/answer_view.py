@@ -12,6 +12,7 @@ from deeplense_core.images import LensImage
 from deeplense_core.plots.answer import probability_figure
 from pages.ui.answers import Answered, Reading, change_when_turned, evidence, made_at, shown_image, trained, whole_image
 from pages.ui.messages import guard, plain
+from pages.ui.state import remember
 from pages.ui.theme import class_label, theme_name
 from pages.ui.viewer import Panel, viewer
 
@@ -66,7 +67,8 @@ def one_image(one: Answered, ask: Asked) -> None:
 def _picture(one: Answered, ask: Asked) -> None:
     image = whole_image(one.upload, ask.reading)
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    view = bar.segmented_control("Show", VIEWS, default="Image", required=True, key="analyse_view",
+    remember("analyse_view", VIEWS[0])
+    view = bar.segmented_control("Show", VIEWS, required=True, key="analyse_view",
                                  label_visibility="collapsed", width="content")  # fmt: skip
     if view == "Evidence":
         with bar:
