@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
@@ -22,7 +24,8 @@ from deeplense_core.errors import UserError
 from deeplense_core.storage import TEMPORARY, disk_full, is_disk_full
 
 Row = Mapping[str, Any]
-FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".vot": "votable", ".json": "json"}
+FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".vot": "votable", ".json": "json",
+           ".parquet": "parquet"}  # fmt: skip
 _UNITS = {"ra": "deg", "dec": "deg"}
 _PIECE = 2_000
 """Rows held at once."""
@@ -44,7 +47,7 @@ def check_format(path: Path) -> str:
 
 
 def write_catalog(rows: Iterable[Row], path: Path) -> None:
-    """Writes rows (dicts with the same keys) as CSV, ECSV, FITS table, VOTable or JSON, by the file's ending.
+    """Writes rows (dicts with the same keys) as CSV, ECSV, FITS table, VOTable, JSON or Parquet, by the file's ending.
 
     Args:
         rows: At least one; gone through twice.
@@ -54,7 +57,7 @@ def write_catalog(rows: Iterable[Row], path: Path) -> None:
         UserError: unknown ending, or the file cannot be written.
     """
     kind = check_format(path)
-    write = {"json": _write_json, "fits": _write_fits, "votable": _write_votable}.get(kind)
+    write = {"json": _write_json, "fits": _write_fits, "votable": _write_votable, "parquet": _write_parquet}.get(kind)
     temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
         with open(temporary, "wb") as file:
@@ -161,6 +164,20 @@ def _write_fits(rows: Iterable[Row], file: IO[bytes]) -> None:
         file.write(data.tobytes())
         size += data.nbytes
     file.write(bytes(-size % _BLOCK))
+
+
+def _write_parquet(rows: Iterable[Row], file: IO[bytes]) -> None:
+    """A row group each piece; units as in the other formats, kept with the columns."""
+    widths, _ = _widths(rows)
+    writer: pq.ParquetWriter | None = None
+    for piece in _pieces(rows):
+        fields = [pa.field(name, pa.string() if name in widths else pa.float64(),
+                           metadata={"unit": _UNITS[name]} if name in _UNITS else None) for name in piece[0]]
+        lengths = {f"table::len::{name}": str(width) for name, width in widths.items()}  # astropy wants to know
+        writer = writer or pq.ParquetWriter(file, pa.schema(fields, lengths))
+        writer.write_table(pa.Table.from_pylist([dict(row) for row in piece], schema=writer.schema))
+    assert writer is not None, "at least one row"
+    writer.close()
 
 
 def _write_votable(rows: Iterable[Row], file: IO[bytes]) -> None:
