@@ -122,7 +122,9 @@ def parser() -> argparse.ArgumentParser:
     cli_embeddings.add_commands(verb)
     cli_superres.add_commands(verb)
     sub = verb("bench", _bench, "Measure speed side by side with the peer.")
-    sub.add_argument("name", nargs="?", metavar="NAME|all", help="default: all of them, each in its own process")
+    sub.add_argument("name", nargs="?", metavar="NAME|all", help="default: all of them, each in its own process; "
+                     "adapt: methods of domain adaptation beside each other, hours")
+    _settings(sub, "of the study adapt")
     _json(sub)
     sub = verb("work", _work, "Carry out a queued run; started by the queue.")
     sub.add_argument("run_dir", metavar="RUN_DIR")
@@ -395,13 +397,25 @@ def _models(args) -> None:
 
 
 def _bench(args) -> int:
-    from deeplense_core.bench import ALL, BENCHES, run_all, run_bench, table
+    from deeplense_core.bench import ALL, BENCHES, STUDIES, run_all, run_bench, run_study, table
 
-    if args.name not in (None, ALL, *BENCHES):
-        raise UserError(f"Unknown bench {args.name!r}. {nearest(args.name, [ALL, *BENCHES])}")
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    if args.name not in (None, ALL, *BENCHES, *STUDIES):
+        raise UserError(f"Unknown bench {args.name!r}. {nearest(args.name, [ALL, *BENCHES, *STUDIES])}")
+    if args.set and args.name not in STUDIES:
+        raise UserError(f"--set is for {', '.join(STUDIES)}: the other benches have no settings.")
+    if args.name in STUDIES:
+        results, text = run_study(args.name, settings(args.set), tell)
+        if args.json:
+            say(results)
+        else:
+            print("\n".join(text))
+        return 0
     failed: list[str] = []
     if args.name in (None, ALL):
-        results, failed = run_all(list(BENCHES), lambda text: print(text, file=sys.stderr, flush=True))
+        results, failed = run_all(list(BENCHES), tell)
     else:
         results = run_bench(args.name)
     if args.json:

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from deeplense_core.spec import knob
 
-STRETCHES = ("sqrt", "log", "none")
+STRETCHES = ("sqrt", "log", "asinh", "none")
+FRAME = 8
+"""The sky is measured in a frame that is one part in FRAME of the image wide on each side."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,10 @@ class PreprocessConfig:
     crop: int = knob(0, "Side of the central square that the network sees; 0 keeps the whole image",
                      ge=0, le=1024, unit="pixels", group="input")
     normalise: str = knob("minmax", "Scale each band of each image to [0, 1] by its own minimum and maximum "
-                          "(as the published sets are), or leave values as they are",
-                          choices=("minmax", "none"), group="input")
-    stretch: str = knob("sqrt", "Brightness stretch; the square root makes photon noise equal everywhere",
+                          "(as the published sets are); sky: in units of its own noise above its own sky, whatever the "
+                          "zero point; or leave values as they are", choices=("minmax", "sky", "none"), group="input")
+    stretch: str = knob("sqrt", "Brightness stretch; the square root makes photon noise equal everywhere, asinh "
+                        "keeps faint things linear (for units of the sky noise)",
                         choices=STRETCHES, group="input")
 
 
@@ -37,12 +40,28 @@ def preprocess(
     if cfg.normalise == "minmax":
         low = x.amin((2, 3), keepdim=True)
         x = (x - low) / (x.amax((2, 3), keepdim=True) - low).clamp_min(1e-12)
+    if cfg.normalise == "sky":
+        x = in_sky_noise(x)
     if cfg.stretch == "sqrt":
         # Offsets and factors bring common-test images to about zero mean and unit spread.
         return ((x.clamp_min(0) + 0.003).sqrt() - 0.15) * 8
     if cfg.stretch == "log":
         return torch.log1p(10 * x.clamp_min(0)) * 2 - 0.5
-    return x
+    return torch.asinh(x / 2) if cfg.stretch == "asinh" else x
+
+
+def in_sky_noise(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """Each band in units of its own noise above its own sky: median and normalised median deviation of the frame.
+
+    A band that is constant there (missing, or masked) has no noise to measure it by and becomes 0 everywhere.
+    """
+    h, w = images.shape[-2:]
+    inside = torch.zeros(h, w, dtype=torch.bool, device=images.device)
+    inside[max(1, h // FRAME) : h - max(1, h // FRAME), max(1, w // FRAME) : w - max(1, w // FRAME)] = True
+    frame = images[..., ~inside]
+    sky = frame.median(2, keepdim=True).values
+    noise = 1.4826 * (frame - sky).abs().median(2, keepdim=True).values[..., None]
+    return torch.where(noise > 0, (images - sky[..., None]) / noise.clamp_min(1e-30), 0.0)
 
 
 def center_crop(images: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b c s s"]:

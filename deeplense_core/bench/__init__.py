@@ -22,6 +22,9 @@ BENCHES = {"simulate": "simulate", "train": "train", "predict": "predict", "impo
            "lenstronomy-auc": "lenstronomy_auc"}  # fmt: skip
 """Name on the command line -> module of this package."""
 ALL = "all"
+STUDIES = {"adapt": "adapt"}
+"""Comparisons of methods by name -> module: they take hours, are taken up where they were left, and are no part of
+"all". Their modules have ``run(settings, say)`` and ``lines(rows)``."""
 
 
 def run_bench(name: str) -> dict[str, Any]:
@@ -30,6 +33,17 @@ def run_bench(name: str) -> dict[str, Any]:
     rows = importlib.import_module(f"{__name__}.{BENCHES[name]}").run()
     results.keep_bench(name, rows, time.perf_counter() - start, load)
     return rows
+
+
+def run_study(
+    name: str, settings: Mapping[str, Any], say: Callable[[str], object]
+) -> tuple[dict[str, Any], list[str]]:
+    """Runs what is missing of a study and keeps its rows in the workspace; returns them, and their table as text."""
+    module = importlib.import_module(f"{__name__}.{STUDIES[name]}")
+    load, start = results.load_now(), time.perf_counter()
+    rows = module.run(settings, say)
+    results.keep_bench(name, rows, time.perf_counter() - start, load)
+    return rows, module.lines(rows)
 
 
 def run_all(names: Sequence[str], say: Callable[[str], object] = lambda text: None) -> tuple[dict[str, Any], list[str]]:

@@ -44,7 +44,7 @@ def find_metrics(
     """
     truth, score = checks.binary(labels01, scores)
     trials = int(min(truth.sum(), (~truth).sum()))
-    found = bootstrap.summarise(_statistic(truth, score), truth, n_boot, seed, dict.fromkeys(FIND_NAMES, trials))
+    found = bootstrap.summarise(find_statistic(truth, score), truth, n_boot, seed, dict.fromkeys(FIND_NAMES, trials))
     others = int((~truth).sum())
     if others < TEN:
         found["tpr10"] = {"value": None, "low": None, "high": None,
@@ -82,7 +82,7 @@ def find_difference(
         raise UserError(f"Unknown metric {metric!r}. {nearest(metric, list(FIND_NAMES))}")
     truth, score_a = checks.binary(labels01, scores_a)
     _, score_b = checks.binary(labels01, scores_b)
-    of_a, of_b = _statistic(truth, score_a), _statistic(truth, score_b)
+    of_a, of_b = find_statistic(truth, score_a), find_statistic(truth, score_b)
 
     def difference(weights: np.ndarray) -> dict[str, np.ndarray]:
         return {metric: of_a(weights)[metric] - of_b(weights)[metric]}
@@ -93,7 +93,7 @@ def find_difference(
     return {"value": point, "low": low, "high": high, "verdict": verdict}
 
 
-def _statistic(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def find_statistic(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """The four metrics as one function of weights (n, b) -> (b,) each."""
     auc, counts = bootstrap.auc_statistic(truth, score), bootstrap.weighted_counts(truth, score)
 

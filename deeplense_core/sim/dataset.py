@@ -28,6 +28,7 @@ def simulate_dataset(
     name: str, count: int, out: str | os.PathLike, *, seed: int = 0, as_published: bool = False,
     settings: Mapping[str, Any] | None = None, device: str | torch.device = "cpu",
     splits: Mapping[str, float] | None = None, progress: Callable[[int, int], None] | None = None,
+    features: bool = True,
 ) -> Dataset:
     """Simulates ``count`` images into a new data-set folder, in the memory of one chunk.
 
@@ -45,6 +46,8 @@ def simulate_dataset(
         device: Where to compute.
         splits: Fractions of train, val and test; 80 / 10 / 10 where None.
         progress: Called with (done, total) after every chunk.
+        features: Measure features of galaxies and lenses among them, which takes longer than making them; networks of
+            images alone do not need them.
 
     Raises:
         UserError: unknown recipe or setting, a folder that exists, no space on the disk.
@@ -70,7 +73,7 @@ def simulate_dataset(
             keep = min(CHUNK, count - start)
             images = batch.images[:keep].cpu().numpy()
             rows = _rows(made, batch, keep, seed, stream)
-            if made.classes == LENS_CLASSES:
+            if features and made.classes == LENS_CLASSES:
                 from deeplense_core.photometry import measure  # scipy, which the other recipes do not wait for
 
                 rows |= measure(images, made.bands)
