@@ -60,8 +60,9 @@ class D4Net(nn.Module):
                 first = j == 0 and i > 0
                 stages.append(Block(widths[i - 1] if first else width, width, halve=first))
         self.stages = nn.Sequential(*stages)
-        last = nn.Sequential(nn.Dropout(cfg.dropout), nn.Linear(2 * widths[-1], out_features))
-        self.head = last if out_features else nn.Identity()
+        self.head: nn.Module = nn.Identity()
+        if out_features:
+            self.head = nn.Sequential(nn.Dropout(cfg.dropout), nn.Linear(2 * widths[-1], out_features))
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         b, _, h, w = images.shape

@@ -55,8 +55,9 @@ class EquivariantTransformer(nn.Module):
                                            batch_first=True, norm_first=True)
         self.attention = nn.TransformerEncoder(layer, cfg.layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
-        last = nn.Sequential(nn.Dropout(cfg.dropout), nn.Linear(width, out_features))
-        self.head = last if out_features else nn.Identity()
+        self.head: nn.Module = nn.Identity()
+        if out_features:
+            self.head = nn.Sequential(nn.Dropout(cfg.dropout), nn.Linear(width, out_features))
 
     def feature_map(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
         """The four turns combined. Images that are not square are read in two: as they are and upside down."""

