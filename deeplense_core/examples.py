@@ -53,8 +53,9 @@ def open_example(run_id: str) -> Run:
     except OSError as err:
         shutil.rmtree(partial, ignore_errors=True)
         if not (runs_dir() / run_id / "spec.json").exists():  # else another visitor was faster
-            raise UserError(f"The example run cannot be put into the workspace: {err.strerror}. Free some space, or "
-                            "set DEEPLENSE_HOME to a folder that you can write to.") from err  # fmt: skip
+            why = err.strerror or err.args[0][0][2]  # copytree collects (from, to, why)
+            raise UserError(f"The example run cannot be put into the workspace: {why}. Free some space, or set "
+                            "DEEPLENSE_HOME to a folder that you can write to.") from err  # fmt: skip
     return open_run(run_id)
 
 

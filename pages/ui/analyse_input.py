@@ -14,6 +14,7 @@ from pages.ui.answers import Answered, Reading, identity, sample_recipe, samples
 from pages.ui.messages import guard, plain
 from pages.ui.picker import network_options, pick_network
 from pages.ui.state import remember
+from pages.ui.survey_samples import pick_surveys
 from pages.ui.theme import class_label
 
 ENDINGS = ["npy", "npz", "fits", "fit", "fts", "gz", "png", "jpg", "jpeg", "tif", "tiff", "h5", "hdf5", "zip"]
@@ -42,6 +43,7 @@ def choose_images(card: Any) -> tuple[list[Upload], list[tuple[str, str]]]:
     remember("analyse_samples", list(made)[FIRST_SAMPLE : FIRST_SAMPLE + 1])
     names = st.pills("or simulated samples", list(made), selection_mode="multi", format_func=class_label,
                      key="analyse_samples", disabled=bool(dropped), persist_state="session")  # fmt: skip
+    others = pick_surveys(card["shape"][0], bool(dropped))
     if dropped:
         return take_in((file.file_id, file.name, file) for file in dropped)
     if handed := st.session_state.get("handed_over"):
@@ -51,7 +53,7 @@ def choose_images(card: Any) -> tuple[list[Upload], list[tuple[str, str]]]:
                 return take_in([(identity(*handed), *handed)])
         del st.session_state["handed_over"]
         st.rerun()
-    files = [(f"sample {name}.fits", made[name]) for name in names]
+    files = [*((f"sample {name}.fits", made[name]) for name in names), *others]
     return take_in((identity(*file), *file) for file in files)
 
 

@@ -193,18 +193,24 @@ def made_at(model: str) -> float:
     return (find_card(model).folder / "model.json").stat().st_mtime
 
 
-
-@st.cache_data(max_entries=4, show_spinner="Simulating samples …")
 def samples(recipe: str) -> dict[str, bytes]:
     """One image of each class of a recipe, as FITS files by class."""
+    from deeplense_core.sim import recipe_info
+
+    return simulated_files(recipe, tuple(recipe_info(recipe)["classes"]), SAMPLE_SEED)
+
+
+@st.cache_data(max_entries=16, show_spinner="Simulating samples …")
+def simulated_files(recipe: str, classes: tuple[str, ...], seed: int) -> dict[str, bytes]:
+    """One image of each of these classes of a recipe, as FITS files by class."""
     import torch
     from astropy.io import fits
 
     from deeplense_core.sim import recipe_info, simulate
 
     info = recipe_info(recipe)
-    classes = info["classes"]
-    batch = simulate(recipe, len(classes), seed=SAMPLE_SEED, labels=torch.arange(len(classes)))
+    labels = torch.tensor([info["classes"].index(name) for name in classes])
+    batch = simulate(recipe, len(classes), seed=seed, labels=labels)
     header = fits.Header()
     for axis in (1, 2):
         header[f"CDELT{axis}"] = (info["pixel_scale_arcsec"], "side of a pixel")

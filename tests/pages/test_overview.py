@@ -3,9 +3,13 @@
 import subprocess
 import sys
 
-from deeplense_core.runs import Run
+import pytest
+
+from deeplense_core.examples import example_runs
+from deeplense_core.runs import Run, list_runs
 from deeplense_core.spec import RunSpec
 from deeplense_core.workspace import ROOT
+from pages.ui.tour import STEPS
 
 
 def texts(app) -> str:
@@ -15,10 +19,12 @@ def texts(app) -> str:
 def test_three_doors_on_an_empty_workspace(open_page):
     app = open_page("overview")
     assert not app.error
-    assert [b.label for b in app.button] == ["Open the simulator", "Analyse images", "Start training"]
+    doors = [b.label for b in app.button if b.key.startswith("door_")]
+    assert doors == ["Open the simulator", "Analyse images", "Open the evaluation"]
     assert "No run yet." in texts(app)
     assert "No data set yet." in texts(app)
-    assert "cores" in app.caption[-1].value
+    assert any("cores" in caption.value for caption in app.caption)
+    assert "**Einstein radius.**" in texts(app)
 
 
 def test_doors_lead_to_their_pages(open_page):
@@ -26,6 +32,27 @@ def test_doors_lead_to_their_pages(open_page):
     app.button(key="door_simulate").click().run()
     assert not app.exception
     assert app.title[0].value == "Simulate"
+
+
+def test_the_door_to_a_sample_opens_its_evidence(open_page):
+    app = open_page("overview")
+    app.button(key="door_analyse").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Analyse"
+    assert app.button_group(key="analyse_view").value == "Evidence"
+    assert any("where the network's last features raise the odds" in caption.value for caption in app.caption)
+
+
+def test_without_a_run_the_one_that_ships_is_shown(open_page):
+    app = open_page("overview")
+    assert list_runs() == []
+    app.button(key="door_evaluate").click().run()
+    assert not app.exception
+    assert not app.error
+    assert app.title[0].value == "Evaluate"
+    assert [row.id for row in list_runs()] == example_runs()
+    assert app.query_params["run"] == example_runs()[0]
+    assert list_runs()[0].best == pytest.approx(0.9908, abs=1e-4)
 
 
 def test_newest_finished_run_is_the_third_door(open_page):
@@ -40,6 +67,39 @@ def test_newest_finished_run_is_the_third_door(open_page):
     app.button(key="door_evaluate").click().run()
     assert app.query_params["run"] == finished
     assert app.title[0].value == "Evaluate"
+
+
+def test_the_tour_goes_through_its_five_pages_and_is_not_offered_again(open_page, workspace):
+    from streamlit.testing.v1 import AppTest
+
+    app = open_page("overview")
+    app.button(key="tour_start").click().run()
+    for place, step in enumerate(STEPS):
+        assert not app.exception
+        assert f"**{place + 1} of 5 · {step.title}.**" in texts(app)
+        assert not any(b.key == "tour_here" for b in app.button), "already there"
+        last = place + 1 == len(STEPS)
+        assert [b.key for b in app.button if b.key == "tour_next"] == [] if last else ["tour_next"]
+        if not last:
+            app.button(key="tour_next").click().run()
+    app.button(key="tour_back").click().run()
+    assert f"**4 of 5 · {STEPS[3].title}.**" in texts(app)
+    app.switch_page("pages/overview.py").run()
+    app.button(key="tour_here").click().run()
+    assert app.title[0].value == "Evaluate"
+    app.button(key="tour_end").click().run()
+    assert not app.exception
+    assert "of 5 ·" not in texts(app)
+    again = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert not any(b.key == "tour_start" for b in again.button)
+
+
+def test_who_wants_no_tour_is_not_asked_again(open_page):
+    app = open_page("overview")
+    app.button(key="tour_no").click().run()
+    assert not app.exception
+    assert not any(b.key.startswith("tour_") for b in app.button)
+    assert not any(b.key.startswith("tour_") for b in open_page("overview").button)
 
 
 def loaded(code: str, heavy: str) -> str:
@@ -61,5 +121,5 @@ def test_draws_without_torch():
 
 
 def test_doors_need_neither_tables_nor_figures():
-    code = "import pages.ui.warmup, pages.ui.theme, pages.ui.state, pages.ui.messages, deeplense_core.runs"
-    assert not loaded(code, "torch pandas scipy deeplense_core.plots")
+    code = "import pages.ui.warmup, pages.ui.theme, pages.ui.state, pages.ui.messages, pages.ui.doors, pages.ui.tour"
+    assert not loaded(code, "torch pandas scipy deeplense_core.plots huggingface_hub")
