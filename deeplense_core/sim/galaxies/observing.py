@@ -78,7 +78,7 @@ def _trails(c: Population, draws: Draws) -> Tensor:
 def _scaling(c: Population, draws: Draws) -> tuple[Tensor, Tensor]:
     """How values are written, (n,), and the factors of the bands, (n, 3)."""
     mixed = choice(draws.uniform(0, 1), MIXED)
-    factor = 10 ** (draws.uniform(-1.8, 1.2)[:, None] + 0.1 * normal(draws, 3))
+    factor = 10 ** (draws.uniform(-1.8, 1.2)[:, None] + 0.04 * normal(draws, 3))
     if c.scaling == "mixed":
         return mixed, factor
     return torch.full_like(mixed, SCALINGS.index(c.scaling)), torch.ones_like(factor)
