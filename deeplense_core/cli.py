@@ -123,8 +123,9 @@ def parser() -> argparse.ArgumentParser:
     cli_superres.add_commands(verb)
     sub = verb("bench", _bench, "Measure speed side by side with the peer.")
     sub.add_argument("name", nargs="?", metavar="NAME|all", help="default: all of them, each in its own process; "
-                     "adapt: methods of domain adaptation beside each other, hours")
-    _settings(sub, "of the study adapt")
+                     "adapt, ssl: methods of domain adaptation, of learning without labels, beside each other; "
+                     "hours")
+    _settings(sub, "of the studies adapt and ssl")
     _json(sub)
     sub = verb("work", _work, "Carry out a queued run; started by the queue.")
     sub.add_argument("run_dir", metavar="RUN_DIR")

@@ -1,0 +1,177 @@
+"""Every method of self-supervised learning beside pixels, an untrained and a supervised network, in one table.
+
+It takes hours, and is taken up where it was left: data sets and runs that are there are not made again. Encoders learn
+from a pool of images whose labels they do not read (``margin-labels`` reads those there are, as the seed's code did);
+probes, the supervised network and the networks that start from few labels learn from another, labelled set, and all
+are scored once on its test split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeplense_core.bench.adapt import scored, trained
+from deeplense_core.bench.ssl_table import Row, lines, table_rows
+from deeplense_core.data import Dataset, DatasetWriter, open_dataset
+from deeplense_core.sim import simulate_dataset
+from deeplense_core.sim.partners import AUGMENT
+from deeplense_core.spec import knob, make_config
+from deeplense_core.ssl.methods import METHODS
+from deeplense_core.ssl.probes import split_by_class
+from deeplense_core.train import plan
+from deeplense_core.workspace import home
+
+__all__ = ["SslBenchConfig", "lines", "run"]
+
+RECIPES = ("common-test", "lens-finding-hard")
+SEED_ENCODER = {"backbone": "resnet18", "combine": "added", "width": 128, "layers": 1}
+"""The seed's encoder as it was, with the smaller of its two backbones."""
+PLAIN = {"precision": "float32", "compile": "off", "patience": 0}
+TRAINING = {**PLAIN, "lr": 0.002, "ema": 0.99, "batch_size": 64}
+FEW = 0.01
+LABELS = {**PLAIN, "lr": 0.001, "ema": 0.9, "batch_size": 16}
+"""Of the networks that learn from few labels."""
+MIXED = {"normalise": "sky", "stretch": "asinh"}
+VIEWS: Mapping[str, Mapping[str, Any]] = {
+    "common-test": {"crop": 100, "noise": 0.0, "jitter": 0.0, "shift": 1.0},
+    "lens-finding-hard": {**MIXED, "noise": 0.05, "blur": 0.7, "jitter": 0.2, "shift": 2.0},
+}
+"""Input and views that suit a recipe: blur and noise would wipe out the substructure of common-test."""
+INPUT: Mapping[str, Mapping[str, Any]] = {"common-test": {"crop": 100}, "lens-finding-hard": MIXED}
+PARTNER = {"common-test": "source", "lens-finding-hard": "survey"}
+"""The lens-preserving pairs that are held against plain augmentation."""
+
+
+@dataclass(frozen=True)
+class SslBenchConfig:
+    """Sizes of the comparison."""
+
+    data: str = knob("all", "Recipes, joined by +: common-test, lens-finding-hard")
+    methods: str = knob("all", "Methods to compare, joined by +")
+    model: str = knob("d4net", "Encoder")
+    seed_encoder: bool = knob(True, "Also the seed's encoder with its loss, by labels and without")
+    pairs: str = knob("simclr", "Method that learns from fresh simulations with and without lens-preserving pairs; "
+                      "empty leaves that out")
+    seeds: int = knob(3, "Trainings of each row", ge=1, le=20)
+    images: int = knob(6000, "Images of the pool", ge=100, le=10_000_000)
+    judged: int = knob(6000, "Labelled images: half for probes, a tenth for validation, the rest for the test", ge=100,
+                       le=1_000_000)
+    epochs: int = knob(30, "Passes over the pool", ge=1, le=10_000)
+    few_epochs: int = knob(40, "Passes over one percent of the labels", ge=1, le=10_000)
+
+
+def run(settings: Mapping[str, Any], say: Callable[[str], object] = lambda text: None) -> dict[str, dict[str, Any]]:
+    """Trains what is missing, scores it, and gives a row each.
+
+    Args:
+        settings: Of :class:`SslBenchConfig`, text or typed.
+        say: Told what is being done.
+
+    Returns:
+        Row -> ``ours`` (macro AUC of a linear probe, or of the network itself where it was trained with labels),
+        ``peer`` (that of the pixels), metrics with intervals, differences and verdicts.
+    """
+    cfg: SslBenchConfig = make_config(SslBenchConfig, settings)
+    recipes = RECIPES if cfg.data == "all" else cfg.data.split("+")
+    rows: dict[str, dict[str, Any]] = {}
+    for recipe in recipes:
+        rows |= table_rows(recipe, Study(cfg, recipe, say).rows())
+    return rows
+
+
+class Study:
+    """The rows of one recipe, trained as they are asked for."""
+
+    def __init__(self, cfg: SslBenchConfig, recipe: str, say: Callable[[str], object]):
+        self.cfg, self.recipe, self.say = cfg, recipe, say
+        self.folder = home() / "bench" / "ssl"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.pool = self._made(f"pool-{recipe}-{cfg.images}", cfg.images, 11, {}, {"train": 0.9, "val": 0.1, "test": 0})
+        labelled = {"labelled_fraction": 1.0} if recipe == "lens-finding-hard" else {}
+        self.judged = self._made(f"judged-{recipe}-{cfg.judged}", cfg.judged, 12, labelled,
+                                 {"train": 0.5, "val": 0.1, "test": 0.4})  # fmt: skip
+
+    def rows(self) -> list[Row]:
+        """Every row, the best of them at the end with few labels."""
+        found = self.encoders()
+        best = max(found, key=Row.auc)
+        found += self.baselines(found[0])
+        if self.cfg.pairs:
+            found += self.pairs()
+        found.append(self.with_labels("supervised, all labels", self.judged, self.cfg.epochs, TRAINING))
+        few = self.few()
+        found.append(self.with_labels("1 % of labels, from scratch", few, self.cfg.few_epochs, LABELS))
+        found.append(self.with_labels(f"1 % of labels, from {best.name}", few, self.cfg.few_epochs, LABELS, best.runs))
+        return found
+
+    def encoders(self) -> list[Row]:
+        methods = list(METHODS) if self.cfg.methods == "all" else self.cfg.methods.split("+")
+        own = [self.encoder(f"{method}", self.cfg.model, {}, {"method": METHODS[method].name}) for method in methods]
+        if not self.cfg.seed_encoder:
+            return own
+        seed = [self.encoder(f"{method}, seed's encoder", "equivariant-transformer",
+                             {**SEED_ENCODER, "pretrained": False}, {"method": method})
+                for method in ("margin-labels", "margin")]
+        return own + seed
+
+    def encoder(self, name: str, model: str, built: Mapping[str, Any], settings: Mapping[str, Any],
+                data: str = "") -> Row:
+        """One method with every seed, probed on the labelled set."""
+        data = data or str(self.pool.path)
+        settings = {"epochs": self.cfg.epochs, **TRAINING, **VIEWS[self.recipe], **built, **settings}
+        runs = [trained(plan("ssl", data, model, settings, seed, f"ssl {self.recipe} {name}, seed {seed}", "cpu"),
+                        self.say) for seed in range(1, self.cfg.seeds + 1)]
+        return Row.of(name, [run.id for run in runs], [scored(run, self.judged, self.say) for run in runs])
+
+    def baselines(self, first: Row) -> list[Row]:
+        """Pixels and the untrained network, from the evaluations of the encoders."""
+        return [first.beside("pixels (PCA)", seeds=1), first.beside("random encoder")]
+
+    def pairs(self) -> list[Row]:
+        """The same method on fresh simulations: views of one image, and the same lens seen twice."""
+        online = {"images_per_epoch": self.cfg.images, "val_images": 300, "test_images": 300,
+                  "method": METHODS[self.cfg.pairs].name, "matched": False}  # fmt: skip
+        return [self.encoder(f"{self.cfg.pairs}, fresh, pairs={pairs}", self.cfg.model, {}, {**online, "pairs": pairs},
+                             f"sim:{self.recipe}") for pairs in (AUGMENT, PARTNER[self.recipe])]
+
+    def with_labels(self, name: str, data: Dataset, epochs: int, training: Mapping[str, Any],
+                    start: Sequence[str] = ()) -> Row:
+        """A classifier with every seed, from scratch or from encoders; its own head is scored."""
+        runs = []
+        for seed in range(1, self.cfg.seeds + 1):
+            init = {"init": start[seed - 1]} if start else {}
+            settings = {**training, **INPUT[self.recipe], "epochs": epochs, **init}
+            spec = plan("classify", str(data.path), self.cfg.model, settings, seed,
+                        f"ssl {self.recipe} {name}, seed {seed}", "cpu")  # fmt: skip
+            runs.append(trained(spec, self.say))
+        return Row.of(name, [run.id for run in runs], [scored(run, self.judged, self.say) for run in runs])
+
+    def few(self) -> Dataset:
+        """The labelled set with one percent of its training labels, and as many images."""
+        folder = self.folder / f"few-{self.recipe}-{self.cfg.judged}"
+        if folder.exists():
+            return open_dataset(folder)
+        whole, table = self.judged, self.judged.catalog
+        labels = np.array(["" if label < 0 else whole.classes[label] for label in whole.labels], object)
+        train = whole.rows("train")
+        kept, _ = split_by_class(whole.labels[train], FEW, 0)
+        hidden = np.setdiff1d(train, train[kept])
+        labels[hidden] = ""
+        with DatasetWriter(folder, classes=whole.classes, shape=whole.shape, source={"kind": "few labels"},
+                           pixel_scale_arcsec=whole.pixel_scale_arcsec, seed=0) as out:  # fmt: skip
+            out.append(np.array(whole.images), {"label": labels, "split": table["split"].to_numpy()})
+            out.finish()
+        return open_dataset(folder)
+
+    def _made(self, name: str, count: int, seed: int, settings: Mapping[str, Any], splits: Mapping[str, float]
+              ) -> Dataset:  # fmt: skip
+        folder: Path = self.folder / name
+        if folder.exists():
+            return open_dataset(folder)
+        self.say(f"making {count:,} images of {self.recipe}")
+        return simulate_dataset(self.recipe, count, folder, seed=seed, settings=settings, splits=splits, features=False)
