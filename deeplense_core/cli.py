@@ -304,7 +304,18 @@ def _evaluate(args) -> None:
         print(f"  {_interval(report, name)}")
     if report["task"] == "superres":
         _print_rows(report)
+    if report["task"] == "ssl":
+        _print_encoders(report)
     return None
+
+
+def _print_encoders(report: dict[str, Any]) -> None:
+    """What an encoder must be held against, and how few labels its probe can do with."""
+    for row, metrics in report["rows"].items():
+        print(f"{row}:")
+        for name in metrics:
+            print(f"  {_interval({'metrics': metrics}, name)}")
+    print(f"Probes and neighbours learn from {report['probe_images']} labelled images")
 
 
 def _print_rows(report: dict[str, Any]) -> None:

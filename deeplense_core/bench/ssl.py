@@ -18,6 +18,8 @@ import numpy as np
 from deeplense_core.bench.adapt import scored, trained
 from deeplense_core.bench.ssl_table import Row, lines, table_rows
 from deeplense_core.data import Dataset, DatasetWriter, open_dataset
+from deeplense_core.errors import UserError
+from deeplense_core.registry import nearest
 from deeplense_core.sim import simulate_dataset
 from deeplense_core.sim.partners import AUGMENT
 from deeplense_core.spec import knob, make_config
@@ -31,6 +33,10 @@ __all__ = ["SslBenchConfig", "lines", "run"]
 RECIPES = ("common-test", "lens-finding-hard")
 SEED_ENCODER = {"backbone": "resnet18", "combine": "added", "width": 128, "layers": 1}
 """The seed's encoder as it was, with the smaller of its two backbones."""
+NETWORKS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "common-test": {}, "lens-finding-hard": {"d4net": {"radii": 32, "angles": 64}},
+}
+"""Settings of a network that suit a recipe's images and make it small enough to train many."""
 PLAIN = {"precision": "float32", "compile": "off", "patience": 0}
 TRAINING = {**PLAIN, "lr": 0.002, "ema": 0.99, "batch_size": 64}
 FEW = 0.01
@@ -77,7 +83,9 @@ def run(settings: Mapping[str, Any], say: Callable[[str], object] = lambda text:
         ``peer`` (that of the pixels), metrics with intervals, differences and verdicts.
     """
     cfg: SslBenchConfig = make_config(SslBenchConfig, settings)
-    recipes = RECIPES if cfg.data == "all" else cfg.data.split("+")
+    recipes = list(RECIPES) if cfg.data == "all" else cfg.data.split("+")
+    if unknown := [name for name in recipes if name not in RECIPES]:
+        raise UserError(f"data = {unknown[0]!r} is not part of this study. {nearest(unknown[0], list(RECIPES))}")
     rows: dict[str, dict[str, Any]] = {}
     for recipe in recipes:
         rows |= table_rows(recipe, Study(cfg, recipe, say).rows())
@@ -89,6 +97,7 @@ class Study:
 
     def __init__(self, cfg: SslBenchConfig, recipe: str, say: Callable[[str], object]):
         self.cfg, self.recipe, self.say = cfg, recipe, say
+        self.built = NETWORKS[recipe].get(cfg.model, {})
         self.folder = home() / "bench" / "ssl"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.pool = self._made(f"pool-{recipe}-{cfg.images}", cfg.images, 11, {}, {"train": 0.9, "val": 0.1, "test": 0})
@@ -111,7 +120,7 @@ class Study:
 
     def encoders(self) -> list[Row]:
         methods = list(METHODS) if self.cfg.methods == "all" else self.cfg.methods.split("+")
-        own = [self.encoder(f"{method}", self.cfg.model, {}, {"method": METHODS[method].name}) for method in methods]
+        own = [self.encoder(method, self.cfg.model, self.built, {"method": METHODS[method].name}) for method in methods]
         if not self.cfg.seed_encoder:
             return own
         seed = [self.encoder(f"{method}, seed's encoder", "equivariant-transformer",
@@ -136,8 +145,9 @@ class Study:
         """The same method on fresh simulations: views of one image, and the same lens seen twice."""
         online = {"images_per_epoch": self.cfg.images, "val_images": 300, "test_images": 300,
                   "method": METHODS[self.cfg.pairs].name, "matched": False}  # fmt: skip
-        return [self.encoder(f"{self.cfg.pairs}, fresh, pairs={pairs}", self.cfg.model, {}, {**online, "pairs": pairs},
-                             f"sim:{self.recipe}") for pairs in (AUGMENT, PARTNER[self.recipe])]
+        return [self.encoder(f"{self.cfg.pairs}, fresh, pairs={pairs}", self.cfg.model, self.built,
+                             {**online, "pairs": pairs}, f"sim:{self.recipe}")
+                for pairs in (AUGMENT, PARTNER[self.recipe])]
 
     def with_labels(self, name: str, data: Dataset, epochs: int, training: Mapping[str, Any],
                     start: Sequence[str] = ()) -> Row:
@@ -145,7 +155,7 @@ class Study:
         runs = []
         for seed in range(1, self.cfg.seeds + 1):
             init = {"init": start[seed - 1]} if start else {}
-            settings = {**training, **INPUT[self.recipe], "epochs": epochs, **init}
+            settings = {**training, **INPUT[self.recipe], **self.built, "epochs": epochs, **init}
             spec = plan("classify", str(data.path), self.cfg.model, settings, seed,
                         f"ssl {self.recipe} {name}, seed {seed}", "cpu")  # fmt: skip
             runs.append(trained(spec, self.say))

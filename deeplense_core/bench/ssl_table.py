@@ -136,8 +136,9 @@ def lines(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
             said = row["note"] if name == PIXELS else f"{row['peer_name']}: {row['note']}"
             text.append(f"{name:{width}} {_numbers(row['auc_macro'], ''):>22} {gain:>25} {few:>22}{plain}  {said}")
     seeds = max(len(row["auc_macro"]["seeds"]) for row in rows.values())
-    text.append(f"Macro AUC of a linear probe on frozen features, or of the network itself where it learnt from labels; "
-                f"means over {seeds} seed{'s' if seeds > 1 else ''}, in brackets 95 % over resampled images and seeds.")
+    many = f"{seeds} seed{'s' if seeds > 1 else ''}"
+    text.append("Macro AUC of a linear probe on frozen features, or of the network itself where it learnt from labels; "
+                f"means over {many}, in brackets 95 % over resampled images and seeds.")
     text.append("Turning: how far features move in quarter turns, in units of the distance between two images.")
     return text
 

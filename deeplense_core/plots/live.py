@@ -9,7 +9,8 @@ from deeplense_core.plots import theme as look
 from deeplense_core.plots.names import metric_label
 
 LIVE_POINTS = 400  # of one line; what a two-second tick may send
-SCORES = (("auc_macro", "accuracy"), ("auroc", "auprc"), ("psnr", "psnr_floor"), ("closeness", "psnr"))
+SCORES = (("auc_macro", "accuracy"), ("auroc", "auprc"), ("psnr", "psnr_floor"), ("closeness", "psnr"),
+          ("knn_accuracy", "rank_share"), ("rank_share", "rank_share"))  # fmt: skip
 """Validation scores drawn together, the one that matters first; the first pair that a run logs is drawn."""
 
 
@@ -135,7 +136,7 @@ def live_options(rows: Sequence[Mapping], *, theme: str = "light", smoothing: fl
     if any("loss" in row for row in val) or not val:
         series.append(_line("validation loss", thin(_points(val, "loss", log_y)), main, 0))
     first, second = scores_of(val)
-    for name, style in ((second, other), (first, main)):
+    for name, style in {second: other, first: main}.items():
         series.append(_line(f"validation {metric_label(name)}", thin(_points(val, name)), style, 1))
     drawn = [p[1] for name in (first, second) for p in _points(val, name)]
     x_axes, y_axes = _axes(t, log_y, "validation score" if val else "no validation yet", max(drawn, default=0) <= 1)

@@ -12,6 +12,11 @@ METRIC_DISPLAY = {
     "flux_ratio": "flux ratio", "reobs_chi2": "re-observed χ² per pixel",
     "centroid_shift": "centroid shift (arcsec)", "einstein_radius_error": "Einstein radius error (arcsec)",
     "perceptual": "perceptual distance", "closeness": "perceptual closeness",
+    "knn_accuracy": "accuracy of neighbours", "rank_share": "effective rank, share of the most", "effective_rank":
+    "effective rank", "probe_auc_macro": "AUC of a linear probe", "probe_accuracy": "accuracy of a linear probe",
+    "probe_auc_macro_1_percent": "AUC of a probe, 1 % of labels", "probe_auc_macro_10_percent":
+    "AUC of a probe, 10 % of labels", "rotation_error": "change in quarter turns", "rotation_error_any":
+    "change in a turn by 30°",
 }  # fmt: skip
 
 

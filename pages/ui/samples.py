@@ -27,7 +27,9 @@ def sample_answers(run: Run) -> None:
         if found.outputs.ndim == 4:
             thumbnails(np.stack(triptychs(found)), ["before · network · target"] * len(found.images), columns=2)
         else:
-            thumbnails(found.images, captions(found, find_card(run.id).card["classes"]), columns=4)
+            card = find_card(run.id).card
+            say = neighbour_captions if card["task"] == "ssl" else captions
+            thumbnails(found.images, say(found, card["classes"]), columns=4)
 
 
 def captions(found: Samples, classes: Sequence[str]) -> list[str]:
@@ -39,6 +41,15 @@ def captions(found: Samples, classes: Sequence[str]) -> list[str]:
         said.append(f"{class_label(classes[best])} {row[best]:.2f}"
                     + (f"\n✕ is {class_label(classes[label])}" if wrong else "\n✓" if label >= 0 else ""))
     return said
+
+
+def neighbour_captions(found: Samples, classes: Sequence[str]) -> list[str]:
+    """The number of each image, which of the others an encoder finds most like it, and its class where known."""
+    features = found.outputs / np.maximum(np.linalg.norm(found.outputs, axis=1, keepdims=True), 1e-12)
+    alike = features @ features.T
+    np.fill_diagonal(alike, -np.inf)
+    return [f"{place + 1}: nearest is {int(row.argmax()) + 1}" + (f"\n{class_label(classes[label])}" if label >= 0 else "")
+            for place, (row, label) in enumerate(zip(alike, found.labels, strict=True))]
 
 
 def triptychs(found: Samples) -> list[np.ndarray]:

@@ -51,7 +51,8 @@ def test_flips_are_the_eight_symmetries_exactly():
     assert matches.any(0).sum() == 8
 
 
-@pytest.mark.parametrize("settings", [{"rotation": True}, {"shift": 3.0}, {"flips": True, "rotation": True, "shift": 2.0}])
+@pytest.mark.parametrize("settings", [{"rotation": True}, {"shift": 3.0},
+                                      {"flips": True, "rotation": True, "shift": 2.0}])
 def test_geometry_keeps_the_einstein_radius(settings):
     images = ring(count=16)
     found = view(images, ViewConfig(**{**OFF, **settings}), seeded())
@@ -89,7 +90,8 @@ def test_shifts_are_fractions_of_a_pixel():
     images = ring(count=32)
     found = moved(images, ViewConfig(**{**OFF, "shift": 3.0}), seeded())
     axis = torch.arange(SIDE, dtype=torch.float32)
-    centre = (found[:, 0].sum(1) @ axis) / found[:, 0].sum((1, 2)) - (images[:, 0].sum(1) @ axis) / images[:, 0].sum((1, 2))
+    x, before = ((some[:, 0].sum(1) @ axis) / some[:, 0].sum((1, 2)) for some in (found, images))
+    centre = x - before
     assert centre.abs().max() <= 3.01
     assert centre.abs().max() > 1.5
     assert (centre - centre.round()).abs().max() > 0.1
