@@ -92,9 +92,15 @@ def _load_torchvision(net: Vgg19) -> None:
     import torchvision  # seconds to import
 
     def build(with_weights: bool) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
+        if with_weights:
+            return torchvision.models.vgg19(weights="IMAGENET1K_V1").features
+        with torch.random.fork_rng(devices=[]):  # without the classifier on top: five sixths of the numbers
             torch.manual_seed(19)
-            return torchvision.models.vgg19(weights="IMAGENET1K_V1" if with_weights else None).features
+            layers = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["E"])
+            for layer in layers.modules():
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            return layers
 
     found = with_pretrained(True, build, "ImageNet weights of VGG19")
     theirs = [layer for layer in found.modules() if isinstance(layer, nn.Conv2d)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from urllib.error import URLError
 
@@ -58,7 +59,8 @@ def with_pretrained(wanted: bool, build: Callable[[bool], nn.Module], what: str)
     net = None
     if wanted:
         try:
-            with _patience(10):
+            # What the download says of itself would stand in the way of the JSON on stdout.
+            with _patience(10), contextlib.redirect_stdout(sys.stderr):
                 net = build(True)
             origin = what
         except (URLError, OSError, RuntimeError) as err:

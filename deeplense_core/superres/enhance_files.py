@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from astropy.io import fits
+from jaxtyping import Float
 from torch import nn
 
 from deeplense_core.errors import UserError
@@ -82,28 +83,57 @@ def enhance_files(
 
 def enhance_file(model: Trained, path: Path, image: LensImage, target: Path, averaged: bool) -> None:
     """Writes one image made finer; the file appears under its name once it is complete."""
-    net, bands = model.net, model.card["model_args"]["in_channels"]
-    pixels = image.pixels
-    if bands not in (None, 1, len(pixels)):
-        raise UserError(f"{path.name!r} has {len(pixels)} bands and {model.name!r} knows {bands}.")
-    pixels = pixels[:, None] if bands == 1 else pixels[None]  # a network of one band sees each by itself
-    scale = int(net.scale)  # pyright: ignore
-    shape = tuple(side * scale for side in image.pixels.shape[-2:])
-    shape = shape if len(image.pixels) == 1 else (len(image.pixels), *shape)
+    scale = int(model.net.scale)  # pyright: ignore
+    bands, *sides = image.pixels.shape
+    shape = tuple(side * scale for side in sides)
+    shape = shape if bands == 1 else (bands, *shape)
     partial = target.with_name(target.name + ".partial")
-    per_pixel = _per_pixel(image)
+    pieces = finer_tiles(model, image.pixels, averaged, path.name)
     if target.suffix.lower() == ".fits":
         store = _fits_store(partial, finer_header(_header(path, image), scale, model.name), shape)
     else:
         store = np.lib.format.open_memmap(partial, mode="w+", dtype="<f4", shape=shape)
-    view = store.reshape(pixels.shape[0], pixels.shape[1], *shape[-2:])
-    factor, level = brightness_unit(pixels, model.card.get("noise"))
-    for where, tile in tiles(net, (pixels - level) * factor, averaged):
-        fine = tile / factor + level
-        view[..., where[0], where[1]] = fine / scale**2 if per_pixel else fine
+    view = store.reshape(bands, *shape[-2:])
+    per_pixel = is_per_pixel(str(image.meta.get("unit", "")))
+    for where, fine in pieces:
+        view[:, *where] = fine / scale**2 if per_pixel else fine
     store.flush()
     del view, store
     partial.replace(target)
+
+
+def enhance_image(
+    model: Trained, pixels: Float[np.ndarray, "c h w"], averaged: bool, name: str = "The image"
+) -> Float[np.ndarray, "c H W"]:
+    """One image of any unit made finer, in memory: brightness, so what a coarse pixel holds is the mean of its fine
+    ones, but for what the network adds.
+
+    Raises:
+        UserError: bands that the network does not know.
+    """
+    scale = int(model.net.scale)  # pyright: ignore
+    made = np.empty((len(pixels), *(side * scale for side in pixels.shape[-2:])), np.float32)
+    for where, fine in finer_tiles(model, pixels, averaged, name):
+        made[:, *where] = fine
+    return made
+
+
+def finer_tiles(
+    model: Trained, pixels: Float[np.ndarray, "c h w"], averaged: bool, name: str
+) -> Iterator[tuple[tuple[slice, slice], Float[np.ndarray, "c H W"]]]:
+    """:func:`tiles` of an image in its own unit, brought to that of the training images and back; a network of one
+    band sees each band by itself.
+
+    Raises:
+        UserError: bands that the network does not know.
+    """
+    known = model.card["model_args"]["in_channels"]
+    if known not in (None, 1, len(pixels)):
+        raise UserError(f"{name!r} has {len(pixels)} bands and {model.name!r} knows {known}.")
+    images = pixels[:, None] if known == 1 else pixels[None]
+    factor, level = brightness_unit(images, model.card.get("noise"))
+    made = tiles(model.net, (images - level) * factor, averaged)
+    return ((where, (tile / factor + level).reshape(len(pixels), *tile.shape[-2:])) for where, tile in made)
 
 
 def tiles(
@@ -171,8 +201,8 @@ def _finer(key: str, number: float, scale: int, unchanged: int | float) -> int |
     return unchanged
 
 
-def _per_pixel(image: LensImage) -> bool:
-    unit = str(image.meta.get("unit", ""))
+def is_per_pixel(unit: str) -> bool:
+    """Whether a unit (``BUNIT``) is an amount per pixel, which finer pixels hold less of."""
     return bool(unit) and not _PER_AREA.search(unit)
 
 
