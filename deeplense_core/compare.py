@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.errors import UserError
-from deeplense_core.metrics import paired_difference
+from deeplense_core.metrics import FIND_NAMES, find_difference, paired_difference
 from deeplense_core.predictions import Predictions
 from deeplense_core.spec import RunSpec
 
@@ -48,8 +49,12 @@ def paired(a: Predictions, b: Predictions) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def difference(a: Predictions, b: Predictions, metric: str = "auc_macro") -> dict[str, float | str]:
-    """Metric of A minus metric of B on the same images, as ``metrics.paired_difference`` gives it."""
+    """Metric of A minus metric of B on the same images, as ``metrics.paired_difference`` gives it; metrics of lens
+    finding as ``metrics.find_difference`` does."""
     labels, of_a, of_b = paired(a, b)
+    if metric in FIND_NAMES and LENS_CLASSES[0] in a.classes:
+        lens = a.classes.index(LENS_CLASSES[0])
+        return find_difference(labels == lens, of_a[:, lens], of_b[:, lens], metric)
     return paired_difference(labels, of_a, of_b, metric, a.classes)
 
 

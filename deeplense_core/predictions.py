@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import numpy as np
 
 from deeplense_core.errors import UserError
 from deeplense_core.workspace import results_dir
+
+TRUTH = "truth_"
+"""Begins the names of a simulator's truths, here as in a catalogue."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +27,14 @@ class Predictions:
         labels: (n,) true classes, numbers into ``classes``.
         probabilities: (n, k) calibrated.
         classes: k names.
+        truth: What a simulator knows of every image, (n,) each, where it was kept; NaN where it does not apply.
     """
 
     ids: np.ndarray
     labels: np.ndarray
     probabilities: np.ndarray
     classes: tuple[str, ...]
+    truth: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def predicted(self) -> np.ndarray:
@@ -66,7 +72,8 @@ def read_predictions(folder: Path, classes: list[str] | tuple[str, ...]) -> Pred
     try:
         # Opened here: NumPy leaves a file open that turns out not to be an archive.
         with open(folder / "predictions.npz", "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            return Predictions(file["ids"], file["labels"], file["probabilities"], tuple(classes))
+            truth = {name.removeprefix(TRUTH): file[name] for name in file.files if name.startswith(TRUTH)}
+            return Predictions(file["ids"], file["labels"], file["probabilities"], tuple(classes), truth)
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as err:
         raise UserError(
             f"The predictions in {folder.name!r} cannot be read ({type(err).__name__}). "

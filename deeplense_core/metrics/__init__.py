@@ -37,6 +37,7 @@ from deeplense_core.metrics.curves import (
 )
 from deeplense_core.metrics.finding import (
     FIND_NAMES,
+    TEN,
     Ranking,
     expected_counts,
     find_baselines,
@@ -53,6 +54,7 @@ __all__ = [
     "FIND_NAMES",
     "LOWER_IS_BETTER",
     "Ranking",
+    "TEN",
     "accuracy",
     "apply_temperature",
     "auc_binary",

@@ -19,6 +19,15 @@ from deeplense_core.plots.curves import (
     threshold_figure,
 )
 from deeplense_core.plots.decimate import CURVE_POINTS, decimate
+from deeplense_core.plots.finders import (
+    LEAKY,
+    FinderCurve,
+    finder_recovery_figure,
+    finder_roc_figure,
+    finder_style,
+    finder_threshold_figure,
+    stamp_leaky,
+)
 from deeplense_core.plots.live import live_options
 from deeplense_core.plots.names import METRIC_DISPLAY, metric_label
 from deeplense_core.plots.theme import (
@@ -42,6 +51,8 @@ __all__ = [
     "CLASS_DISPLAY",
     "CLASS_MARKERS",
     "CURVE_POINTS",
+    "FinderCurve",
+    "LEAKY",
     "METRIC_DISPLAY",
     "PLATE",
     "PLOTLY_CONFIG",
@@ -53,6 +64,10 @@ __all__ = [
     "confusion_figure",
     "decimate",
     "empty_figure",
+    "finder_recovery_figure",
+    "finder_roc_figure",
+    "finder_style",
+    "finder_threshold_figure",
     "finding",
     "live_options",
     "metric_label",
@@ -61,6 +76,7 @@ __all__ = [
     "reliability_figure",
     "roc_figure",
     "score_figure",
+    "stamp_leaky",
     "threshold_figure",
     "tokens",
     "training_figure",

@@ -13,11 +13,11 @@ from deeplense_core.plots import theme as look
 from deeplense_core.plots.decimate import decimate
 
 
-def _markers(style: look.ClassStyle) -> dict:
+def markers(style: look.ClassStyle) -> dict:
     return {"symbol": style.marker, "size": 8, "maxdisplayed": 9, "color": style.color}
 
 
-def _band(fig: go.Figure, x: np.ndarray, low: np.ndarray, high: np.ndarray, color: str, group: str) -> None:
+def band(fig: go.Figure, x: np.ndarray, low: np.ndarray, high: np.ndarray, color: str, group: str) -> None:
     """A translucent band that hides and shows with its curve."""
     fig.add_scatter(
         x=np.concatenate([x, x[::-1]]),
@@ -68,7 +68,7 @@ def roc_figure(
         if log_x:
             fpr, band_x = np.maximum(fpr, floor), np.maximum(band_x, floor)
         keep = decimate(np.log10(fpr) / np.log10(floor) if log_x else fpr, tpr)
-        _band(fig, band_x, curve.roc_band["low"], curve.roc_band["high"], style.color, str(index))
+        band(fig, band_x, curve.roc_band["low"], curve.roc_band["high"], style.color, str(index))
         fig.add_scatter(
             x=fpr[keep],
             y=tpr[keep],
@@ -77,7 +77,7 @@ def roc_figure(
             legendgroup=str(index),
             mode="lines+markers",
             line={"color": style.color, "dash": style.dash, "width": 2.5},
-            marker=_markers(style),
+            marker=markers(style),
             hovertemplate=f"<b>{style.label}</b><br>true positive rate %{{y:.4f}}<br>"
             "false positive rate %{x:.5f}<br>threshold %{customdata}<extra></extra>",
         )
@@ -111,8 +111,8 @@ def pr_figure(curves: Sequence[ClassCurves], *, title: str, subtitle: str = "", 
         style = look.class_style(curve.name, index)
         precision, recall, thresholds = curve.pr
         keep = decimate(recall, precision)
-        band = curve.pr_band
-        _band(fig, band["recall"], band["low"], band["high"], style.color, str(index))
+        inside = curve.pr_band
+        band(fig, inside["recall"], inside["low"], inside["high"], style.color, str(index))
         fig.add_scatter(
             x=recall[keep],
             y=precision[keep],
@@ -122,7 +122,7 @@ def pr_figure(curves: Sequence[ClassCurves], *, title: str, subtitle: str = "", 
             mode="lines+markers",
             # Recall falls along this curve, so each precision holds back to the next lower recall.
             line={"color": style.color, "dash": style.dash, "width": 2.5, "shape": "hv"},
-            marker=_markers(style),
+            marker=markers(style),
             hovertemplate=f"<b>{style.label}</b><br>precision %{{y:.4f}}<br>recall %{{x:.4f}}<br>"
             "threshold %{customdata}<extra></extra>",
         )
@@ -141,7 +141,7 @@ def pr_figure(curves: Sequence[ClassCurves], *, title: str, subtitle: str = "", 
     return fig
 
 
-def _odds(prevalence: float) -> str:
+def odds(prevalence: float) -> str:
     return f"1 in {1 / prevalence:,.0f}"
 
 
@@ -167,7 +167,7 @@ def threshold_figure(
     false = "nothing true is kept" if per_true is None else f"{per_true:,.2f} false positives per true one"
     fig = look.figure(
         theme,
-        f"Completeness {completeness}, purity {purity} at {_odds(prevalence)}",
+        f"Completeness {completeness}, purity {purity} at {odds(prevalence)}",
         f"Threshold {threshold:.3g}, {false}",
     )
     lines = (
@@ -185,7 +185,7 @@ def threshold_figure(
             name=name,
             mode="lines+markers",
             line={"color": style.color, "dash": style.dash, "width": 2.5},
-            marker=_markers(style),
+            marker=markers(style),
             hovertemplate=f"{name} %{{y:.4f}}<br>threshold %{{x:.4f}}<extra></extra>",
         )
     fig.add_vline(x=threshold, line={"color": look.tokens(theme)["text"], "width": 1.5})
@@ -206,7 +206,7 @@ def recovery_figure(recovered: Mapping[str, list], *, quantity: str, theme: str 
     edges = list(zip(recovered["low_edge"], recovered["high_edge"], strict=True))
     middle = [(low + high) / 2 for low, high in edges]
     first, last = (f"{recovered['completeness'][i]:.2f} near {middle[i]:.2g}" for i in (used[0], used[-1]))
-    fig = _two_panels(theme, f"Completeness {first}, {last}")
+    fig = two_panels(theme, f"Completeness {first}, {last}")
     x = [middle[i] for i in used]
     y = [recovered["completeness"][i] for i in used]
     style = look.series_style("main", theme)
@@ -228,13 +228,13 @@ def recovery_figure(recovered: Mapping[str, list], *, quantity: str, theme: str 
         row=1,
         col=1,
     )
-    _count_bars(fig, middle, recovered["count"], [high - low for low, high in edges], theme)
+    count_bars(fig, middle, recovered["count"], [high - low for low, high in edges], theme)
     fig.update_yaxes(title_text="Completeness", range=[-0.02, 1.05], row=1, col=1)
     fig.update_xaxes(title_text=look.text(quantity), row=2, col=1)
     return fig
 
 
-def _two_panels(theme: str, title: str, subtitle: str = "") -> go.Figure:
+def two_panels(theme: str, title: str, subtitle: str = "") -> go.Figure:
     """A main panel over a low one that shares its x axis."""
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.76, 0.24], vertical_spacing=0.05)
     fig.update_layout(template=f"deeplense_{theme}", height=480, showlegend=False)
@@ -242,7 +242,7 @@ def _two_panels(theme: str, title: str, subtitle: str = "") -> go.Figure:
     return fig
 
 
-def _count_bars(fig: go.Figure, x: Sequence, counts: Sequence, widths: Sequence, theme: str) -> None:
+def count_bars(fig: go.Figure, x: Sequence, counts: Sequence, widths: Sequence, theme: str) -> None:
     fig.add_bar(
         x=x,
         y=counts,
@@ -273,7 +273,7 @@ def reliability_figure(bins: Mapping[str, list], metric: Mapping, *, theme: str 
     excess = sum(bins["count"][i] * (bins["confidence"][i] - bins["accuracy"][i]) for i in used) / total
     leaning = "Over" if excess > 0 else "Under"
     subtitle = f"{leaning}confident by {100 * abs(excess):.1f} points on average, {total:,} images"
-    fig = _two_panels(theme, look.finding("ECE", metric), subtitle)
+    fig = two_panels(theme, look.finding("ECE", metric), subtitle)
     fig.add_scatter(
         x=[0, 1],
         y=[0, 1],
@@ -304,7 +304,7 @@ def reliability_figure(bins: Mapping[str, list], metric: Mapping, *, theme: str 
         col=1,
     )
     edges = list(zip(bins["low_edge"], bins["high_edge"], strict=True))
-    _count_bars(fig, [(a + b) / 2 for a, b in edges], bins["count"], [b - a for a, b in edges], theme)
+    count_bars(fig, [(a + b) / 2 for a, b in edges], bins["count"], [b - a for a, b in edges], theme)
     fig.update_xaxes(range=[0, 1.01])
     fig.update_xaxes(title_text="Confidence of the chosen class", row=2, col=1)
     fig.update_yaxes(title_text="Accuracy", range=[-0.02, 1.05], row=1, col=1)

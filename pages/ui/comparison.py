@@ -12,7 +12,7 @@ import streamlit as st
 from deeplense_core import plots
 from deeplense_core.compare import difference, differing_settings, verdict
 from deeplense_core.errors import UserError
-from deeplense_core.metrics import metric_names
+from deeplense_core.metrics import FIND_NAMES, metric_names
 from deeplense_core.predictions import evaluations, read_predictions
 from deeplense_core.report import with_interval
 from deeplense_core.runs import Run, open_run
@@ -49,7 +49,7 @@ def scores(runs: Sequence[Run], names: Mapping[str, str]) -> None:
                 "compared. Evaluate them on the same one.", icon=":material/info:")  # fmt: skip
         return
     reports = found[runs[0].id]
-    key, metric = shared[0], "auc_macro"
+    key = shared[0]
     with st.container(horizontal=True, gap="medium"):
         if len(shared) > 1:
             key = st.selectbox(
@@ -59,9 +59,11 @@ def scores(runs: Sequence[Run], names: Mapping[str, str]) -> None:
                 key="compare_on",
             )
         classes = reports[key][1]["classes"]
-        metric = st.selectbox(
-            "Metric", metric_names(classes), format_func=plots.metric_label, key="compare_metric"
-        )
+        known = [name for name in reports[key][1]["metrics"] if name in (*metric_names(classes), *FIND_NAMES)]
+        if not known:
+            st.info("These runs are compared on their own page.", icon=":material/info:")
+            return
+        metric = st.selectbox("Metric", known, format_func=plots.metric_label, key="compare_metric")
     rows = {names[run.id]: found[run.id][key][1]["metrics"][metric] for run in runs}
     figure = plots.compare_figure(rows, metric=metric, theme=theme_name())
     st.plotly_chart(figure, theme=None, key="compare_chart", alt="Scores of the runs with their intervals")
