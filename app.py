@@ -15,7 +15,9 @@ PAGES = {
     "train": ("Train", ":material/model_training:"),
     "runs": ("Runs", ":material/list:"),
     "evaluate": ("Evaluate", ":material/show_chart:"),
+    "find": ("Find lenses", ":material/travel_explore:"),
     "superres": ("Super-resolution", ":material/grid_4x4:"),
+    "embeddings": ("Embeddings", ":material/scatter_plot:"),
     "results": ("Results", ":material/leaderboard:"),
 }
 
