@@ -48,8 +48,9 @@ def neighbour_captions(found: Samples, classes: Sequence[str]) -> list[str]:
     features = found.outputs / np.maximum(np.linalg.norm(found.outputs, axis=1, keepdims=True), 1e-12)
     alike = features @ features.T
     np.fill_diagonal(alike, -np.inf)
-    return [f"{place + 1}: nearest is {int(row.argmax()) + 1}" + (f"\n{class_label(classes[label])}" if label >= 0 else "")
-            for place, (row, label) in enumerate(zip(alike, found.labels, strict=True))]
+    named = [f"\n{class_label(classes[label])}" if label >= 0 else "" for label in found.labels]
+    return [f"{place + 1}: nearest is {int(row.argmax()) + 1}{name}"
+            for place, (row, name) in enumerate(zip(alike, named, strict=True))]
 
 
 def triptychs(found: Samples) -> list[np.ndarray]:
