@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from deeplense_core.spec import knob
@@ -53,15 +53,32 @@ def preprocess(
 def in_sky_noise(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """Each band in units of its own noise above its own sky: median and normalised median deviation of the frame.
 
-    A band that is constant there (missing, or masked) has no noise to measure it by and becomes 0 everywhere.
+    Pixels without data become 0, the sky; so does a whole band that is missing, and one that has no noise to measure.
     """
     h, w = images.shape[-2:]
     inside = torch.zeros(h, w, dtype=torch.bool, device=images.device)
     inside[max(1, h // FRAME) : h - max(1, h // FRAME), max(1, w // FRAME) : w - max(1, w // FRAME)] = True
-    frame = images[..., ~inside]
-    sky = frame.median(2, keepdim=True).values
-    noise = 1.4826 * (frame - sky).abs().median(2, keepdim=True).values[..., None]
-    return torch.where(noise > 0, (images - sky[..., None]) / noise.clamp_min(1e-30), 0.0)
+    empty = without_data(images)
+    frame = images.masked_fill(empty, torch.nan)[..., ~inside]
+    sky = frame.nanmedian(2, keepdim=True).values
+    noise = 1.4826 * (frame - sky).abs().nanmedian(2, keepdim=True).values[..., None]
+    scaled = (images - sky[..., None]) / noise.clamp_min(1e-30)
+    return torch.where((noise > 0) & ~empty, scaled, 0.0)
+
+
+def without_data(images: Float[Tensor, "b c h w"]) -> Bool[Tensor, "b c h w"]:
+    """Pixels that are not finite, or have the one value of their band that stands three times in a row or a column.
+
+    Where several values do, as in whole counts or pictures of 8 bits, that means nothing.
+    """
+    across, down = images[..., 1:] == images[..., :-1], images[..., 1:, :] == images[..., :-1, :]
+    across, down = across[..., 1:] & across[..., :-1], down[..., 1:, :] & down[..., :-1, :]
+    high, low = (torch.maximum(images[..., 2:].masked_fill(~across, -torch.inf).amax((2, 3)),
+                               images[..., 2:, :].masked_fill(~down, -torch.inf).amax((2, 3))),
+                 torch.minimum(images[..., 2:].masked_fill(~across, torch.inf).amin((2, 3)),
+                               images[..., 2:, :].masked_fill(~down, torch.inf).amin((2, 3))))
+    value = torch.where(high == low, high, torch.nan)[..., None, None]
+    return (images == value) | ~images.isfinite()
 
 
 def center_crop(images: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b c s s"]:

@@ -1,6 +1,6 @@
 """Networks for lens finding that see an image and features of a catalogue at once, joined by attention.
 
-Their ``attention`` says which places of the image and which features carried a decision.
+:mod:`deeplense_core.models.fusion_weights` says which places of the image and which features carried a decision.
 """
 
 from __future__ import annotations
@@ -49,10 +49,19 @@ class FusionAttention(nn.Module):
                                   nn.Linear(width, out_features))  # fmt: skip
 
     def forward(self, images: Float[Tensor, "b c h w"], features: Float[Tensor, "b f"]) -> Float[Tensor, "b k"]:
-        values, known = self.scale(features)
+        values, _ = self.scale(features)
         maps = self.image(images)
-        tokens = torch.cat([maps.flatten(2).mT, self.dense(values * known)[:, None]], 1)  # (b, places + 1, width)
+        tokens = torch.cat([maps.flatten(2).mT, self.dense(values)[:, None]], 1)  # (b, places + 1, width)
         return self.head((tokens + self.attend(tokens)).mean(1))
+
+    def image_grid(self, images: Float[Tensor, "b c h w"]) -> tuple[int, int]:
+        """Rows and columns of image tokens."""
+        height, width = self.image(images[:1]).shape[-2:]
+        return height, width
+
+    def read_off(self, tokens: Float[Tensor, "b n n"]) -> tuple[Float[Tensor, "b n"], int]:
+        """What the head reads of a matrix over tokens, and the place of the first image token."""
+        return tokens.mean(1), 0
 
 
 class FeatureScale(nn.Module):
@@ -70,6 +79,17 @@ class FeatureScale(nn.Module):
         known = features.isfinite()
         values = (features.float() - self.centre) / self.spread
         return torch.where(known, values, 0.0).clamp(-CLIP, CLIP), known
+
+
+def places(width: int, rows: int, columns: int) -> Float[Tensor, "width rows columns"]:
+    """Where a token lies: sines and cosines of its row and of its column, a quarter of ``width`` each."""
+    quarter = width // 4
+    rate = torch.exp(-math.log(100.0) * torch.arange(quarter) / max(1, quarter))
+    out = torch.zeros(width, rows, columns)
+    for first, angle in ((0, torch.arange(rows)[:, None] * rate), (2 * quarter, torch.arange(columns)[:, None] * rate)):
+        waves = torch.cat([angle.sin(), angle.cos()], 1).T  # (2 quarter, length)
+        out[first : first + 2 * quarter] = waves[:, :, None] if first == 0 else waves[:, None, :]
+    return out
 
 
 class Attention(nn.Module):

@@ -41,7 +41,8 @@ class FindConfig:
 
 
 @TASKS.register("find", configs=(FindConfig, PreprocessConfig, AugmentConfig, *ADAPT_CONFIGS), labelled=True,
-                calibrated=True, evaluate=evaluate, label="Find lenses")
+                calibrated=True, evaluate=evaluate, label="Find lenses",
+                defaults={"normalise": "sky", "stretch": "asinh"})
 class FindTask:
     """Find lenses among other objects, from images and features of a catalogue."""
 
