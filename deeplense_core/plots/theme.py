@@ -17,7 +17,7 @@ TOKENS = {
     "light": {
         "background": "#FBFAF7",
         "panel": "#F1EFE9",
-        "text": "#1C2430",
+        "text": "#0F1620",
         "muted": "#5A6270",
         "grid": "#E4E0D6",
         "line": "#B9B4A7",
