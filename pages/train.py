@@ -14,6 +14,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.runs import ACTIVE, list_runs
 from deeplense_core.spec import Knob
 from pages.ui.forms import PRESETS, knob_form, preset_values
+from pages.ui.glossary import meaning
 from pages.ui.layout import form_and_view
 from pages.ui.live import live_panel
 from pages.ui.messages import guard, show_error
@@ -75,7 +76,8 @@ def launch_form() -> None:
     name_cell, seed_cell = st.columns([3, 2], vertical_alignment="bottom")
     name = name_cell.text_input("Name", key="train_name", placeholder="optional", persist_state="session", max_chars=80)
     remember("train_seed", 0)
-    seed = seed_cell.number_input("Seed", 0, 2**31 - 1, step=1, key="train_seed", persist_state="session")
+    seed = seed_cell.number_input("Seed", 0, 2**31 - 1, step=1, key="train_seed", persist_state="session",
+                                  help=meaning("Seed"))  # fmt: skip
     launch = st.button(
         "Start training", type="primary", icon=":material/play_arrow:", key="train_start", width="stretch"
     )

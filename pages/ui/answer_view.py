@@ -11,6 +11,7 @@ import streamlit as st
 from deeplense_core.images import LensImage
 from deeplense_core.plots.answer import probability_figure
 from pages.ui.answers import Answered, Reading, change_when_turned, evidence, made_at, shown_image, trained, whole_image
+from pages.ui.glossary import TERMS, meaning
 from pages.ui.messages import guard, plain
 from pages.ui.state import remember
 from pages.ui.theme import class_label, theme_name
@@ -134,7 +135,8 @@ def _answer(one: Answered, ask: Asked) -> None:
                                 theme=theme_name())  # fmt: skip
     spoken = ", ".join(f"{class_label(c)} {p:.3f}" for c, p in zip(classes, prediction.probabilities, strict=True))
     st.plotly_chart(figure, theme=None, key="analyse_answer", alt=spoken, config={"displayModeBar": False})
-    st.markdown("  \n".join(f"{question}: **{plain(found)}**" for question, found in _trust(one, ask)))
+    st.markdown("  \n".join(f"{question}: **{plain(found)}**" for question, found in _trust(one, ask)),
+                help=meaning("Conformal", TERMS["Unfamiliar image"]))  # fmt: skip
     for caution in one.cautions:
         st.caption(plain(f"{caution[:1].upper()}{caution[1:]}."))
 

@@ -15,6 +15,7 @@ from deeplense_core import metrics, plots
 from deeplense_core.predictions import Predictions, read_predictions
 from deeplense_core.report import html_report, metric_table, prediction_table, to_csv, wide_table
 from pages.ui.gallery import open_large, thumbnails
+from pages.ui.glossary import meaning
 from pages.ui.layout import pair
 from pages.ui.messages import guard
 from pages.ui.picker import short_data
@@ -114,7 +115,7 @@ def main_view(evaluation: Evaluation) -> None:
     """ROC and confusion side by side; a click on a cell opens its images below both."""
     left, right = pair()
     with left:
-        log_x = st.toggle("Logarithmic false positive rate", key="evaluate_log_x")
+        log_x = st.toggle("Logarithmic false positive rate", key="evaluate_log_x", help=meaning("ROC"))
         st.plotly_chart(roc(evaluation, log_x), theme=None, key="evaluate_roc", alt=f"ROC curves: {evaluation.finding}")
     with right:
         st.caption("Click a cell to see its images.")
@@ -157,7 +158,7 @@ def threshold_view(evaluation: Evaluation) -> None:
     known = evaluation.predictions
     class_cell, odds_cell, threshold_cell = st.columns([2, 2, 3], gap="medium", vertical_alignment="bottom")
     of = class_cell.selectbox("Class looked for", known.classes, len(known.classes) - 1, format_func=class_label)
-    odds = odds_cell.number_input("On the sky, one in", 2, 1_000_000, 1000, help="Prevalence of that class")
+    odds = odds_cell.number_input("On the sky, one in", 2, 1_000_000, 1000, help=meaning("Prevalence"))
     threshold = threshold_cell.slider("Threshold on its probability", 0.0, 1.0, 0.5, 0.01)
     is_class, score = known.labels == known.classes.index(of), known.probabilities[:, known.classes.index(of)]
     with guard():

@@ -13,6 +13,7 @@ from deeplense_core.errors import UserError
 from pages.ui import finding as data
 from pages.ui.finding import Scored
 from pages.ui.gallery import open_large, thumbnails
+from pages.ui.glossary import meaning, metric_meaning
 from pages.ui.layout import pair
 from pages.ui.messages import guard, plain, show_error
 from pages.ui.state import remember
@@ -59,7 +60,8 @@ def threshold_view(finders: Sequence[Scored]) -> None:
 
 COLUMNS = {
     "finder": st.column_config.TextColumn("Finder", width=300),
-    **{name: plots.metric_label(name) for name in metrics.FIND_NAMES},
+    **{name: st.column_config.TextColumn(plots.metric_label(name), help=metric_meaning(name))
+       for name in metrics.FIND_NAMES},
     "completeness": "Completeness", "purity": "Purity", "false_per_true": "False per lens",
 }  # fmt: skip
 
@@ -76,7 +78,7 @@ def choose(one: Scored) -> tuple[float, float]:
         "Threshold on the probability of a lens", list(stops), format_func=stops.get, key=key, persist_state="session",
     )  # fmt: skip
     odds = odds_cell.select_slider("On the sky, one lens in", ODDS, format_func=lambda n: f"{n:,}", key="find_odds",
-                                   persist_state="session")  # fmt: skip
+                                   persist_state="session", help=meaning("Prevalence"))  # fmt: skip
     return threshold, 1 / odds
 
 

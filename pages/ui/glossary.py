@@ -54,6 +54,17 @@ TERMS = {
     "Curriculum": "Training that begins with substructure heavier than in nature and ends with the true one.",
     "Seed": "The number that all random choices follow from: the same seed gives the same images, byte for byte.",
 }  # fmt: skip
+METRICS = {
+    "auc_macro": "AUC", "auroc": "AUC", "ece": "Calibration error", "auprc": "AUPRC", "tpr0": "TPR0", "tpr10": "TPR10",
+    "psnr": "PSNR", "psnr_floor": "Noise floor", "ssim": "SSIM", "reobs_chi2": "Re-observed chi squared",
+    "probe_accuracy": "Linear probe", "probe_auc_macro": "Linear probe",
+}  # fmt: skip
+"""Metric -> the term that explains it."""
+
+
+def metric_meaning(name: str) -> str | None:
+    """Help for a metric; None where its name says it all."""
+    return TERMS.get(METRICS.get(name, ""))
 
 
 def meaning(term: str, more: str = "") -> str:

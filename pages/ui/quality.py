@@ -8,16 +8,12 @@ import streamlit as st
 from deeplense_core import plots
 from deeplense_core.card_text import HEADLINES, PYTHON, interval_text, shown_metrics
 from deeplense_core.results import PUBLISHED, Table
-from pages.ui.glossary import TERMS
+from pages.ui.glossary import metric_meaning
 from pages.ui.messages import plain
 from pages.ui.theme import theme_name
 
 TASKS = {"classify": "Classify substructure", "find": "Find lenses", "superres": "Super-resolution",
          "ssl": "Self-supervision"}  # fmt: skip
-MEANING = {"auc_macro": "AUC", "ece": "Calibration error", "auroc": "AUC", "auprc": "AUPRC", "tpr0": "TPR0",
-           "tpr10": "TPR10", "psnr": "PSNR", "psnr_floor": "Noise floor", "ssim": "SSIM",
-           "reobs_chi2": "Re-observed chi squared", "probe_accuracy": "Linear probe"}  # fmt: skip
-"""Metric -> the term of the glossary that explains it."""
 
 
 def task_view(task: str, tables: list[Table]) -> None:
@@ -46,8 +42,8 @@ def quality_table(table: Table, key: str) -> None:
         cells = {plots.metric_label(name): [interval_text(m.get(name)) for m in table.rows.values()] for name in shown}
         st.dataframe(
             pd.DataFrame({"": list(table.rows), **cells}), hide_index=True, alt=f"Metrics on {table.data}",
-            column_config={plots.metric_label(name): st.column_config.TextColumn(help=TERMS[MEANING[name]])
-                           for name in shown if name in MEANING},
+            column_config={plots.metric_label(name): st.column_config.TextColumn(help=metric_meaning(name))
+                           for name in shown},
         )  # fmt: skip
         st.caption("In brackets: 95 % bootstrap intervals. Rows that learnt nothing are the baselines.")
         with st.expander("The commands that print this", icon=":material/terminal:"):
