@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import streamlit as st
 
 from deeplense_core.metrics.superres import AVERAGED
-from pages.ui import pairs, sharpened
+from pages.ui import own_sky, pairs, sharpened
 from pages.ui.messages import guard
 from pages.ui.pairs import Pair
 from pages.ui.picker import SIM, data_options, network_options
@@ -24,8 +22,12 @@ def choose_pair() -> Pair:
     """One of a pair set, by number, or the reader's own images."""
     # Fresh pairs first: they are there in every workspace.
     options = dict(sorted(data_options(pairs=True).items(), key=lambda option: not option[0].startswith(SIM)))
+    options[own_sky.OWN] = own_sky.LABEL
     data_cell, number_cell = st.columns([5, 2], gap="medium", vertical_alignment="bottom")
     data = data_cell.selectbox("Sky", options, format_func=options.get, key="superres_data", persist_state="session")
+    if data == own_sky.OWN:
+        with guard():
+            return own_sky.own_pair()
     remember("superres_number", 0)
     with guard():
         last = pairs.count_of(data) - 1
@@ -45,13 +47,16 @@ def choose_rows(scale: int | None) -> list[str]:
     remember("superres_networks", first)
     st.session_state["superres_networks"] = [n for n in st.session_state["superres_networks"] if n in networks]
     remember("superres_kernels", ["bicubic"])
-    network_cell, kernel_cell, average_cell = st.columns([5, 3, 2], gap="medium", vertical_alignment="bottom")
-    chosen = network_cell.multiselect(
+    row = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
+    chosen = row.multiselect(
         "Networks", networks, format_func=pairs.row_label, key="superres_networks", max_selections=MOST_NETWORKS,
-        persist_state="session", placeholder="none yet: train one, or look at the interpolations",
+        persist_state="session", placeholder="none yet: train one, or look at the interpolations", width=520,
     )  # fmt: skip
-    kernels = kernel_cell.multiselect("Interpolations", list(KERNELS), key="superres_kernels", persist_state="session")
-    averaged = average_cell.toggle(
+    kernels = row.multiselect("Interpolations", list(KERNELS), key="superres_kernels", persist_state="session",
+                              width=380)  # fmt: skip
+    if chosen and scale is None:  # results of one scale side by side
+        chosen = [name for name in chosen if pairs.scale_of(name) == pairs.scale_of(chosen[0])]
+    averaged = row.toggle(
         "Average ×8", key="superres_averaged", persist_state="session",
         help="The mean over flips and quarter turns, each turned back: eight times the work, a little less noise",
     )  # fmt: skip
@@ -60,11 +65,10 @@ def choose_rows(scale: int | None) -> list[str]:
 
 def results(pair: Pair, rows: list[str], scale: int) -> dict[str, np.ndarray]:
     """What each row makes of the coarse image."""
-    digest = hashlib.sha256(pair.low.tobytes()).hexdigest()
     made = {}
     for row in rows:
         with guard():
-            made[row] = pairs.made(row, pairs.written(row), scale, digest, pair.low)
+            made[row] = pairs.made(row, pairs.written(row), scale, pair.digest, pair)
     return made
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,31 @@ class Pair:
     """float32 (c, H, W)."""
     low_scale_arcsec: float | None = None
     columns: Mapping[str, float] = field(default_factory=dict)
-    """``truth_*`` of this pair: point-spread functions, sky and counts per unit, where they are known."""
+    """What a catalogue says of this pair in numbers: ``truth_*`` of a simulated one, measured noise of a real one."""
     wcs: str | None = None
     fine_wcs: str | None = None
     """Of the coarse and of the fine grid."""
     unit: str = ""
     bands: tuple[str, ...] = ()
+    kernel: np.ndarray | None = None
+    """Of a registered pair: brings the fine image to the coarse one's sharpness."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Of a registered pair: what the comparison of the two gave."""
+    per_pixel: bool = False
+    """Values are amounts per pixel, of which finer pixels hold less."""
+
+    @property
+    def real(self) -> bool:
+        """Whether it comes from a telescope: then in a unit that no network has learnt, its noise measured."""
+        return "lr_noise" in self.columns
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of all that a result or a map of it depends on."""
+        digest = hashlib.sha256(self.low.tobytes())
+        digest.update(repr((self.low.shape, self.low_scale_arcsec, sorted(self.columns.items()))).encode())
+        digest.update(b"" if self.kernel is None else self.kernel.tobytes())
+        return digest.hexdigest()
 
 
 @st.cache_data(max_entries=64, show_spinner="Reading the pair …")
@@ -67,13 +88,17 @@ def count_of(data: str) -> int:
 
 
 def _stored(ds: Dataset, number: int) -> Pair:
-    from deeplense_core.sources import numeric_columns
+    from deeplense_core.sources import matching_kernel, numeric_columns
+    from deeplense_core.superres.pair_set import KIND
 
     row = int(_test_rows(ds)[number])
     columns = {name: float(values[0]) for name, values in numeric_columns(ds, np.array([row])).items()}
+    source = ds.manifest["source"]
+    registered = source if source.get("kind") == KIND else {}
     assert ds.targets is not None
     return Pair(str(ds.catalog["id"].iloc[row]), np.array(ds.images[row]), np.array(ds.targets[row]),
-                ds.pixel_scale_arcsec, columns, unit=str(ds.manifest.get("units", "")), bands=ds.bands)  # fmt: skip
+                ds.pixel_scale_arcsec, columns, registered.get("wcs"), registered.get("fine_wcs"),
+                str(ds.manifest.get("units", "")), ds.bands, matching_kernel(ds), registered)  # fmt: skip
 
 
 def _test_rows(ds: Dataset) -> np.ndarray:
@@ -90,32 +115,70 @@ def scale_of(network: str) -> int:
 
 
 @st.cache_data(max_entries=32, show_spinner="Making it fine …")
-def made(row: str, written: float, scale: int, digest: str, _low: np.ndarray) -> np.ndarray:
-    """What a row makes of a coarse image, float32 (c, H, W); cached by the image's hash.
+def made(row: str, written: float, scale: int, digest: str, _pair: Pair) -> np.ndarray:
+    """What a row makes of a coarse image, float32 (c, H, W); cached by the pair's hash.
 
     Args:
         row: Name of an interpolation or of a trained network, with :data:`AVERAGED` for its mean over symmetries.
         written: When the network's weights were written.
         scale: Fine pixels along a side of a coarse one.
-        digest: Of ``_low``.
+        digest: Of ``_pair``.
+
+    Raises:
+        UserError: bands that the network does not know.
     """
     import torch
 
-    from deeplense_core.models.interpolation import KERNELS, Interpolation
+    from deeplense_core.models.interpolation import KERNELS
     from deeplense_core.superres.enhance import enhance
+    from deeplense_core.superres.enhance_files import enhance_image
+    from deeplense_core.trained import unlearned
 
-    name = row.removesuffix(AVERAGED)
-    net = Interpolation(name, scale) if name in KERNELS else _network(name, written)
-    device = next(iter(net.parameters()), torch.zeros(0)).device
-    images = torch.from_numpy(_low[None]).to(device)
-    return enhance(net, images, row.endswith(AVERAGED))[0].cpu().numpy()
+    name, averaged = row.removesuffix(AVERAGED), row.endswith(AVERAGED)
+    model = unlearned(name, scale) if name in KERNELS else _network(name, written)
+    if _pair.real:
+        return enhance_image(model, _pair.low, averaged, _pair.name)
+    device = next(iter(model.net.parameters()), torch.zeros(0)).device
+    return enhance(model.net, torch.from_numpy(_pair.low[None]).to(device), averaged)[0].cpu().numpy()
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network …")
 def _network(name: str, written: float) -> Any:
     from deeplense_core.trained import load_model
 
-    return load_model(name).net
+    return load_model(name)
+
+
+@st.cache_data(max_entries=24, show_spinner="Putting it back through the coarse camera …", show_time=True)
+def camera_maps(
+    row: str, written: float, scale: int, digest: str, _pair: Pair, _image: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """What the coarse image says against a result, what it cannot confirm of it, and what the fine image says.
+
+    Args:
+        row: As for :func:`made`, with ``written``, ``scale`` and ``digest`` naming ``_image`` for the cache.
+
+    Returns:
+        Re-observed minus coarse, unconfirmed structure, result minus observed fine image, all in sigmas; None for
+        what the pair does not say enough for.
+    """
+    import torch
+
+    from deeplense_core.losses.pixel import knows_noise, matching_blur, noise_variance
+    from deeplense_core.superres.support import reobservation_residual, unsupported
+
+    columns = {name: torch.tensor([value], dtype=torch.float32) for name, value in _pair.columns.items()}
+    fine = _pair.low_scale_arcsec / scale if _pair.low_scale_arcsec else None
+    blur = matching_blur(columns, fine, _pair.kernel)
+    image, low = torch.from_numpy(_image[None]), torch.from_numpy(_pair.low[None])
+    residual = added = off = None
+    if blur is not None and knows_noise(columns, "lr"):
+        residual = reobservation_residual(image, low, columns, scale, blur)[0].numpy()
+        if knows_noise(columns, "hr"):
+            added = unsupported(image, columns, scale, blur)[0].numpy()
+    if _pair.high is not None and knows_noise(columns, "hr"):
+        off = ((image - torch.from_numpy(_pair.high)) / noise_variance(image, columns, "hr").sqrt())[0].numpy()
+    return residual, added, off
 
 
 def written(row: str) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,8 @@ from deeplense_core.plots.superres import profile_figure
 from deeplense_core.predictions import evaluations
 from deeplense_core.report import to_csv, with_interval
 from pages.ui.layout import pair as two_places
-from pages.ui.pairs import Pair, row_label, written
+from pages.ui.messages import guard, plain
+from pages.ui.pairs import Pair, camera_maps, row_label, written
 from pages.ui.picker import short_data
 from pages.ui.scorings import another_data_set, offer_own_test, under_way
 from pages.ui.theme import theme_name
@@ -32,6 +35,8 @@ TABLE = ("psnr", "psnr_floor", "psnr_median", "psnr_of_mean_mse", "arc_psnr", "s
          "centroid_shift", "einstein_radius_error", "perceptual")  # fmt: skip
 """Metrics of a test set, in the order of the table."""
 Images = Mapping[str, np.ndarray]
+Evaluation = tuple[Path, Mapping[str, Any]]
+"""Its folder and its report."""
 
 
 def fine_scale(pair: Pair, scale: int) -> float | None:
@@ -42,18 +47,31 @@ def fine_scale(pair: Pair, scale: int) -> float | None:
 def panels(pair: Pair, images: Images, scale: int) -> list[Panel]:
     """Coarse, every row, and the observed fine image, all with one stretch."""
     shared = {"unit": pair.unit, "bands": pair.bands, "lock": LOCK}
-    fine = fine_scale(pair, scale)
+    fine, wcs = fine_scale(pair, scale), fine_wcs(pair, scale)
     shown = [Panel(pair.low, COARSE, pair.low_scale_arcsec, wcs=pair.wcs, **shared)]
-    shown += [Panel(image, row_label(name), fine, wcs=pair.fine_wcs, **shared) for name, image in images.items()]
+    shown += [Panel(image, row_label(name), fine, wcs=wcs, **shared) for name, image in images.items()]
     if pair.high is not None:
-        shown.append(Panel(pair.high, FINE, fine, wcs=pair.fine_wcs, **shared))
+        shown.append(Panel(pair.high, FINE, fine, wcs=wcs, **shared))
     return shown
 
 
+def fine_wcs(pair: Pair, scale: int) -> str | None:
+    """Celestial cards of the fine grid, one a line; None without coordinates."""
+    if pair.fine_wcs or not pair.wcs:
+        return pair.fine_wcs
+    from astropy.io import fits
+
+    from deeplense_core.superres.enhance_files import finer_header
+
+    return finer_header(fits.Header.fromstring(pair.wcs, sep="\n"), scale, "").tostring(sep="\n", endcard=False)
+
+
 def this_image(pair: Pair, images: Images, scale: int) -> None:
-    """Numbers of this image beside its radial profile."""
+    """Numbers of this image beside its radial profile, and the results as files."""
     left, right = two_places()
     with left:
+        if pair.facts:
+            comparison_of_telescopes(pair, scale)
         if pair.high is None:
             st.info("No fine image of this sky to measure against: only what the coarse one confirms can be said.",
                     icon=":material/info:")  # fmt: skip
@@ -61,10 +79,12 @@ def this_image(pair: Pair, images: Images, scale: int) -> None:
             table, range_ = image_table(pair, images, scale)
             st.dataframe(table, alt="Metrics of each row on this image")
             st.caption(
-                f"Best in bold. Data range of PSNR and SSIM: {range_:g}, the peak of the observed image; no result is "
-                "scaled. Re-observed χ² is 1 where the result put back through the coarse camera is the coarse image "
-                "within its noise."
+                f"Best in bold. Data range of PSNR and SSIM: {range_:.3g}, the peak of the observed image; no result "
+                "is scaled. Re-observed χ² is 1 where the result put back through the coarse camera is the coarse "
+                "image within its noise."
             )
+        if images:
+            downloads(pair, images, scale)
     with right:
         every = {**images, **({FINE: pair.high} if pair.high is not None else {})}
         step = fine_scale(pair, scale) or 1.0
@@ -78,15 +98,46 @@ def this_image(pair: Pair, images: Images, scale: int) -> None:
                         alt="Mean brightness against radius, one line for each image")  # fmt: skip
 
 
+def comparison_of_telescopes(pair: Pair, scale: int) -> None:
+    """What the fine image, blurred and binned, says of the coarse one, and every other band beside."""
+    from deeplense_core.superres.pair_set import pair_lines
+
+    for line in pair_lines(pair.facts, pair.low.shape, pair.low_scale_arcsec or 0.0, scale):
+        st.caption(plain(line))
+    if len(pair.facts["bands"]) > 1:
+        with st.expander("Colours: the fine image against every coarse band"):
+            table = pd.DataFrame(pair.facts["bands"])
+            table.columns = ["band", "correlation", "zero point", "background", "residual (σ)"]
+            st.dataframe(table, hide_index=True, alt="How each coarse band compares with the fine image")
+
+
+def downloads(pair: Pair, images: Images, scale: int) -> None:
+    """One result as FITS, with coordinates, pixel scale and flux, or as NPY."""
+    from deeplense_core.superres.save import fits_bytes, npy_bytes
+
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        row = st.selectbox("Save", list(images), len(images) - 1, format_func=row_label, key="superres_save",
+                           width=260)  # fmt: skip
+        stem = re.sub(r"[^\w.-]+", "_", f"{pair.name.removesuffix('.fits')}_{row}")
+        image = images[row]
+        st.download_button(
+            "FITS", lambda: fits_bytes(image, scale, row, wcs=pair.wcs, coarse_scale_arcsec=pair.low_scale_arcsec,
+                                       unit=pair.unit, per_pixel=pair.per_pixel),
+            f"{stem}.fits", "application/fits", icon=":material/download:", on_click="ignore", key="superres_fits",
+        )  # fmt: skip
+        st.download_button("NPY", lambda: npy_bytes(image), f"{stem}.npy", "application/octet-stream",
+                           icon=":material/download:", on_click="ignore", key="superres_npy")  # fmt: skip
+
+
 def image_table(pair: Pair, images: Images, scale: int) -> tuple[Any, float]:
     """Metrics of each row on this image, best in bold, and the data range of its PSNR."""
     from deeplense_core.tasks.superres_scores import one_image
 
     assert pair.high is not None
     range_, fine = metrics.data_range(pair.high[None]), fine_scale(pair, scale)
-    found = {row_label(name): one_image(image, pair.low, pair.high, pair.columns, scale, fine, range_)
+    found = {row_label(name): one_image(image, pair.low, pair.high, pair.columns, scale, fine, range_, pair.kernel)
              for name, image in images.items()}  # fmt: skip
-    names = [name for name in COLUMNS if any(np.isfinite(row.get(name, np.nan)) for row in found.values())]
+    names = [name for name in COLUMNS if not all(np.isnan(row.get(name, np.nan)) for row in found.values())]
     table = pd.DataFrame({row: {name: values[name] for name in names} for row, values in found.items()})
     best = {metric_label(name): best_row(name, table.loc[name]) for name in names}
     table.index = pd.Index([metric_label(name) for name in names])
@@ -118,22 +169,24 @@ def all_images(pair: Pair, images: Images, scale: int) -> None:
         st.info("Choose a network above: its test images are scored beside all interpolations.", icon=":material/info:")
         return
     another_data_set(names, "superres_score", pairs=True)
-    reports = {name: [report for _, report in evaluations(name)] for name in names}
+    reports = {name: evaluations(name) for name in names}
     for number, name in enumerate(names):
         under_way(name, f"superres_score_{number}", row_label(name))
         if not reports[name]:
             offer_own_test(name, f"superres_score_{number}", row_label(name))
-    if found := [report for name in names for report in reports[name]]:
+    if found := [evaluation for name in names for evaluation in reports[name]]:
         of_test_set(found)
 
 
-def of_test_set(reports: Sequence[Mapping[str, Any]]) -> None:
-    """The table of one test set, chosen where the reports are of several."""
-    sets: dict[tuple, list[Mapping[str, Any]]] = {}
-    for report in reports:
-        sets.setdefault((report["data_fingerprint"], report["split"], report["data_range"]), []).append(report)
-    titles = {key: title(of_set[0]) for key, of_set in sets.items()}
-    of_set = sets[st.selectbox("Test set", list(sets), format_func=titles.get, key="superres_set")]
+def of_test_set(found: Sequence[Evaluation]) -> None:
+    """The table of one test set, chosen where the evaluations are of several, and its rows against each other."""
+    sets: dict[tuple, list[Evaluation]] = {}
+    for folder, report in found:
+        key = report["data_fingerprint"], report["split"], report["data_range"]
+        sets.setdefault(key, []).append((folder, report))
+    titles = {key: title(of_set[0][1]) for key, of_set in sets.items()}
+    chosen = sets[st.selectbox("Test set", list(sets), format_func=titles.get, key="superres_set")]
+    of_set = [report for _, report in chosen]
     table, best = set_table(of_set)
     weights = {report["perceptual_weights"] for report in of_set}
     if len(weights) > 1:  # distances by different features are not compared
@@ -149,6 +202,42 @@ def of_test_set(reports: Sequence[Mapping[str, Any]]) -> None:
     )
     st.download_button("Table (CSV)", to_csv(table.rename_axis("metric").reset_index()), "superres-metrics.csv",
                        "text/csv", icon=":material/download:", on_click="ignore")  # fmt: skip
+    against_each_other(chosen)
+
+
+def against_each_other(found: Sequence[Evaluation]) -> None:
+    """Two rows on the same images: the difference with its interval, as one sentence."""
+    from deeplense_core.superres.versus import comparable, difference, read_scores
+
+    rows = {name: place for place, (_, report) in enumerate(found) for name in report["row_names"]}
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        names = list(rows)
+        a = st.selectbox("Compare", names, 0, format_func=row_label, key="superres_a", width=260)
+        b = st.selectbox("with", names, min(len(names) - 1, names.index("bicubic") if "bicubic" in names else 1),
+                         format_func=row_label, key="superres_b", width=260)  # fmt: skip
+        metric = st.selectbox("in", comparable(found[0][1]["metrics"]), format_func=metric_label,
+                              key="superres_metric", width=260)  # fmt: skip
+    if a == b:
+        st.caption("Choose two different rows.")
+        return
+    with guard():
+        one, other = (read_scores(*found[rows[row]]) for row in (a, b))
+        found_difference = difference(one, a, other, b, metric)
+    st.markdown(f":material/balance: {plain(sentence(found_difference, row_label(a), row_label(b), metric))}")
+
+
+def sentence(found: Mapping[str, Any], a: str, b: str, metric: str) -> str:
+    """A paired difference in words."""
+    off, label = found["value"], metric_label(metric)
+    if off is None:
+        return f"{label}: {a} and {b} cannot be compared, {found.get('undefined', 'no image has it')}."
+    if metric in metrics.BEST_AT_ONE:
+        label = f"{label}, its distance from 1"
+    interval = "one image has no interval" if found["low"] is None else \
+        f"95 % {found['low']:+.3f} to {found['high']:+.3f}, {found['n']:,} images"
+    words = {"A better": f"{a} is better than {b}", "B better": f"{b} is better than {a}"}
+    said = words.get(found["verdict"], f"{a} and {b} are not distinguishable")
+    return f"{label}: {said}, {a} minus {b} {off:+.3f} ({interval})."
 
 
 def title(report: Mapping[str, Any]) -> str:
@@ -169,39 +258,26 @@ def set_table(reports: Sequence[Mapping[str, Any]]) -> tuple[pd.DataFrame, dict[
 
 def confirmed(pair: Pair, images: Images, scale: int) -> None:
     """Residual of the re-observation, and what the network added, both in sigmas."""
-    import torch
-
-    from deeplense_core.superres.support import reobservation_residual, unsupported
-
-    fine = fine_scale(pair, scale)
-    needed = ("truth_lr_psf_sigma", "truth_hr_psf_sigma", "truth_sky", "truth_lr_counts_per_unit",
-              "truth_hr_counts_per_unit")  # fmt: skip
-    if fine is None or any(name not in pair.columns for name in needed):
-        st.info("The point-spread functions and the noise of this pair are not known, so the coarse image cannot be "
-                "held against the results.", icon=":material/info:")  # fmt: skip
-        return
-    columns = {name: torch.tensor([pair.columns[name]], dtype=torch.float32) for name in needed}
-    low = torch.from_numpy(pair.low[None])
     row = st.segmented_control(
         "Of", list(images), default=next(iter(reversed(images)), None), format_func=row_label, key="superres_confirm"
     )
     if row is None:
         st.info("Choose a network or an interpolation above.", icon=":material/info:")
         return
-    image = torch.from_numpy(images[row][None])
-    residual = reobservation_residual(image, low, columns, scale, fine)[0].numpy()
-    added = unsupported(image, columns, scale, fine)[0].numpy()
-    maps = [Panel(residual, "re-observed − coarse", pair.low_scale_arcsec, unit="σ", colormap="RdBu", stretch="linear"),
-            Panel(added, "not confirmed by the coarse image", fine, unit="σ", colormap="RdBu",
-                  stretch="linear")]  # fmt: skip
-    if pair.high is not None:
-        spread = np.sqrt((np.clip(images[row], 0, None) + pair.columns["truth_sky"])
-                         / pair.columns["truth_hr_counts_per_unit"])  # fmt: skip
-        maps.append(Panel((images[row] - pair.high) / spread, "result − observed fine", fine, unit="σ",
-                          colormap="RdBu", stretch="linear"))  # fmt: skip
+    residual, added, off = camera_maps(row, written(row), scale, pair.digest, pair, images[row])
+    fine, wcs = fine_scale(pair, scale), fine_wcs(pair, scale)
+    shown = ((residual, "re-observed − coarse", pair.low_scale_arcsec, pair.wcs),
+             (added, "not confirmed by the coarse image", fine, wcs), (off, "result − observed fine", fine, wcs))
+    maps = [Panel(image, name, step, wcs=cards, unit="σ", colormap="RdBu", stretch="linear")
+            for image, name, step, cards in shown if image is not None]  # fmt: skip
+    if not maps:
+        st.info("The point-spread functions and the noise of this image are not known, so the coarse image cannot be "
+                "held against the results. Drop a finer image of the same sky, with the sharpness of both.",
+                icon=":material/info:")  # fmt: skip
+        return
     viewer(maps, key="superres_maps", height=360, stretch="linear", colormap="RdBu")
     st.caption(
-        "First: the result through the coarse camera, minus the coarse image, in sigmas of its noise: structure here "
-        "contradicts the data. Second: structure that would leave the coarse image as it is; the network added it "
-        "from what it has learnt, rightly or wrongly; in sigmas of the fine camera's noise."
+        "Re-observed − coarse: the result through the coarse camera, minus the coarse image, in sigmas of its noise; "
+        "structure there contradicts the data. Not confirmed: structure that would leave the coarse image as it is; "
+        "the network added it from what it has learnt, rightly or wrongly; in sigmas of the fine camera's noise."
     )

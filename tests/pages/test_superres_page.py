@@ -6,12 +6,15 @@ import pytest
 from trained_run import said
 
 from deeplense_core import scoring
+from deeplense_core.errors import UserError
+from deeplense_core.images import LensImage
 from deeplense_core.metrics import superres as metrics
 from deeplense_core.models.interpolation import enlarge
 from deeplense_core.runs import Run
 from deeplense_core.spec import RunSpec
-from pages.ui import pairs
-from pages.ui.sharpened import TABLE, best_row, fine_scale, image_table, panels, set_table, title
+from deeplense_core.superres import support
+from pages.ui import own_sky, pairs
+from pages.ui.sharpened import TABLE, best_row, fine_scale, fine_wcs, image_table, panels, set_table, title
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +73,7 @@ def report(value: float, **changes) -> dict:
     rows = {"net": {**none, "psnr": metric}, "bicubic": {**none, "psnr": {"value": 34.0, "low": 33.0, "high": 35.0}}}
     return {"run": "net", "task": "superres", "data": "sim:sr-pairs", "split": "test", "n": 400, "metrics": rows["net"],
             "rows": rows, "data_fingerprint": "sim-sr-pairs-1", "data_range": 790.0, "time": 1.0,
-            "perceptual_weights": "none", "perceptual_images": 0, **changes}  # fmt: skip
+            "perceptual_weights": "none", "perceptual_images": 0, "row_names": list(rows), **changes}  # fmt: skip
 
 
 def test_a_table_of_a_test_set_has_the_best_in_bold():
@@ -78,6 +81,83 @@ def test_a_table_of_a_test_set_has_the_best_in_bold():
     assert table.loc["PSNR (dB)", "net"] == "40.000 [39.000, 41.000]"
     assert best == {"PSNR (dB)": "net"}
     assert title(report(40.0)) == "sim:sr-pairs · test · 400 images"
+
+
+def test_rows_of_a_test_set_are_compared_with_an_interval(open_page):
+    run = with_evaluations({"one": report(40.0)})
+    rng = np.random.default_rng(0)
+    folder = run.path / "evaluations" / "one"
+    write_json(folder / "report.json", {**report(40.0), "row_names": ["net", "bicubic"]})
+    psnr = 34 + rng.normal(size=(400, 1)) + np.array([6.0, 0.0])
+    np.savez(folder / "predictions.npz", ids=np.arange(400).astype("U"), psnr=psnr)
+    app = open_page("superres", run=run.id)
+    app.session_state["superres_tab"] = "All test images"
+    app.run()
+    assert not app.exception
+    assert "PSNR (dB): net is better than bicubic, net minus bicubic +6.000 (95 %" in said(app)
+    app.selectbox(key="superres_b").set_value("net").run()
+    assert "two different rows" in said(app)
+
+
+def test_an_own_image_is_made_finer_in_its_own_unit(open_page, monkeypatch):
+    """In any unit, with every band; and what cannot be said of it is not said."""
+    ring = np.stack([interpolated_ring(20, factor) for factor in (1e-3, 2e-3)])
+    grid = "CTYPE1  = 'RA---TAN'\nCTYPE2  = 'DEC--TAN'\nCRVAL1  = 150.0\nCRVAL2  = 2.0\nCRPIX1  = 5.0\nCRPIX2  = 5.0"
+    image = LensImage(ring, 0.2, ("g", "i"), {"name": "mine.fits", "wcs": grid, "unit": "nJy"})
+    pair = own_sky.coarse_only(image)
+    assert pair.per_pixel
+    assert pair.real
+    monkeypatch.setattr(own_sky, "own_pair", lambda: pair)
+    app = open_page("superres")
+    app.selectbox(key="superres_data").set_value(own_sky.OWN).run()
+    assert not app.exception, app.exception
+    assert not app.error
+    assert "No fine image of this sky" in said(app)
+    made = pairs.made("edsr-x2", 0.0, 2, pair.digest, pair)
+    assert made.shape == (2, 40, 40)
+    np.testing.assert_allclose(made[1], 2 * made[0], atol=2e-2 * made[0].max())
+    np.testing.assert_allclose(made[0].mean(), ring[0].mean(), rtol=0.02)
+    assert "CRPIX1  =                  9.5" in (fine_wcs(pair, 2) or "")  # 2 (5 - 0.5) + 0.5
+    app.session_state["superres_tab"] = "What the coarse image confirms"
+    app.run()
+    assert "are not known" in said(app)
+    with pytest.raises(UserError, match="command line"):
+        own_sky.coarse_only(LensImage(np.zeros((1, 1001, 1000), np.float32), meta={"name": "large"}))
+
+
+def interpolated_ring(side: int, factor: float) -> np.ndarray:
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    noise = np.random.default_rng(0).normal(0, 1.6, (side, side))
+    return (factor * (300 * np.exp(-((np.hypot(x, y) - 5) ** 2) / 6) + noise)).astype(np.float32)
+
+
+def test_maps_are_made_once_for_a_result(pair, monkeypatch):
+    asked = []
+    known = support.unsupported
+    monkeypatch.setattr(support, "unsupported", lambda *args: asked.append(1) or known(*args))
+    image = interpolated(pair, "bicubic")
+    pairs.camera_maps.clear()
+    first, second = (pairs.camera_maps("bicubic", 0.0, 2, pair.digest, pair, image) for _ in range(2))
+    assert len(asked) == 1
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    # The same numbers as the definition, and another pair is another entry.
+    spread = np.sqrt((np.clip(image, 0, None) + pair.columns["truth_sky"]) / pair.columns["truth_hr_counts_per_unit"])
+    np.testing.assert_allclose(first[2], (image - pair.high) / spread, rtol=1e-5, atol=1e-5)
+    other = pairs.pair_of("sim:sr-pairs", 4)
+    assert other.digest != pair.digest
+    pairs.camera_maps("bicubic", 0.0, 2, other.digest, other, image)
+    assert len(asked) == 2
+
+
+def test_equal_images_differ_by_nothing(pair):
+    assert pair.high is not None
+    found = image_table(pair, {"copy": pair.high}, 2)[0].data["copy"]
+    assert found["PSNR (dB)"] == np.inf
+    assert found["flux ratio"] == 1
+    off = pairs.camera_maps("copy of the fine image", 0.0, 2, pair.digest, pair, pair.high)[2]
+    assert off is not None
+    assert not off.any()
 
 
 def with_evaluations(reports: dict[str, dict]) -> Run:
