@@ -130,6 +130,14 @@ class NpyRows:
         return found.reshape(-1, *self.shape[1:])
 
 
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 does; it is not opened as such."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(HDF5_START)) == HDF5_START
+
+
 def is_set(path: Path) -> bool:
     """Whether a path is a set of images in one array, not one image and not a folder of files.
 
@@ -141,11 +149,10 @@ def is_set(path: Path) -> bool:
     if path.is_dir():
         return (path / "manifest.json").exists()
     with open(path, "rb") as file, contextlib.suppress(BadImageError):  # a damaged one is a file like any other
-        start = file.read(8)
-        if start == HDF5_START:
+        if is_hdf5(path):
             with _hdf5(path) as root:
                 return _image_key(root) is not None
-        if start[:6] == NPY_START:
+        if file.read(6) == NPY_START:
             file.seek(0)
             return _looks_like_a_set(npy_header(file, path.name)[0])
     return False
@@ -163,9 +170,7 @@ def open_set(path: Path) -> Iterator[ImageSet]:
         yield ImageSet(path, len(ds), ds.shape, NpyRows(path / "images.npy"),
                        pixel_scale_arcsec=ds.pixel_scale_arcsec, catalog=path / "catalog.parquet")  # fmt: skip
         return
-    with open(path, "rb") as file:
-        hdf5 = file.read(8) == HDF5_START
-    if not hdf5:
+    if not is_hdf5(path):
         yield _from_array(path, NpyRows(path))
         return
     with _hdf5(path) as root:

@@ -58,6 +58,7 @@ def read_image(
     hdu: str | int | None = None,
     plane: int | None = None,
     key: str | None = None,
+    row: int | None = None,
     channels: str = "auto",
     name: str = "",
     sky: bool = False,
@@ -69,6 +70,7 @@ def read_image(
         hdu: FITS only: name or number of the HDU. Default: ``SCI``, else the first 2-D or 3-D image.
         plane: One plane of a cube, from 0. Default: all of them, as bands.
         key: NPZ and HDF5 only: name of the array. Default: the first that looks like an image.
+        row: HDF5 only: one image of a set (n, bands, height, width), from 0.
         channels: ``first``, ``last`` or ``auto``; see :func:`to_chw`.
         name: What messages call the file. Default: its name on disk.
         sky: FITS only: read the celestial WCS too, with wcslib. A crafted header has made that crash, so only
@@ -84,7 +86,8 @@ def read_image(
         with open(path, "rb") as file:
             kind, read = format_of(file.read(16), name)
             file.seek(0)
-            array, facts = read(file, name, {"hdu": hdu, "key": key, "size": size, "path": path, "sky": sky})
+            options = {"hdu": hdu, "key": key, "row": row, "size": size, "path": path, "sky": sky}
+            array, facts = read(file, name, options)
     except FileNotFoundError:
         raise BadImageError("missing file", f"There is no file at {str(path)!r}.") from None
     except OSError as err:

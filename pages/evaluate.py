@@ -12,7 +12,7 @@ from pages.ui.picker import network_options, pick_network
 from pages.ui.scorings import another_data_set, offer_own_test, under_way
 from pages.ui.theme import class_label, page
 
-TASKS = ("classify", "find")
+TASKS = ("classify",)
 KEY = "evaluate"  # begins the keys of the widgets
 VIEWS = ("Precision and recall", "Calibration", "Scores", "Threshold and recovery", "Numbers and report")
 

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from pages.ui import finding_bulk as bulk
 from pages.ui import finding_views as views
+from pages.ui.adaptation import adaptations
 from pages.ui.finding import Scored, scored_on, title_of
 from pages.ui.messages import guard, plain
 from pages.ui.picker import SIM, network_options
@@ -16,6 +18,7 @@ from pages.ui.theme import page
 
 KEY = "find"
 MOST = 4
+VIEWS = ("Where the truth is known", "Score many images")
 FIRST_DATA = f"{SIM}lens-finding-hard"
 
 
@@ -86,6 +89,7 @@ def quality() -> None:
         under_way(name, f"{KEY}_{name}", labels[name])
     if not finders:
         offer_own_test(names[0], KEY, labels[names[0]])
+        adaptations(names[0], labels[names[0]], None, None)
         return
     for name in names:
         if name not in [one.run for one in finders]:
@@ -94,6 +98,8 @@ def quality() -> None:
     with guard():
         views.threshold_view(finders)
         views.differences(finders)
+        for one in finders:
+            adaptations(one.run, one.label, one.report, one.folder)
 
 
 def cautions(finders: Sequence[Scored]) -> None:
@@ -107,5 +113,18 @@ def cautions(finders: Sequence[Scored]) -> None:
                        icon=":material/warning:")  # fmt: skip
 
 
+def scoring() -> None:
+    """Any number of images without labels."""
+    options = network_options({"find", "classify"})
+    finders = network_options({"find"})
+    options = dict(sorted(options.items(), key=lambda option: option[0] not in finders))
+    bulk.score_form(options)
+    bulk.scored_view()
+
+
 page("Find lenses", "How many lenses a threshold finds, and how many objects have to be looked at for each.")
-quality()
+tabs = st.tabs(VIEWS, key="find_view", on_change="rerun")
+for tab, show in zip(tabs, (quality, scoring), strict=True):
+    if tab.open:
+        with tab, guard():
+            show()

@@ -18,7 +18,7 @@ from typing import Any
 from deeplense_core import results
 from deeplense_core.workspace import ROOT
 
-BENCHES = {"simulate": "simulate", "train": "train", "predict": "predict", "import": "imports",
+BENCHES = {"simulate": "simulate", "train": "train", "predict": "predict", "find": "find", "import": "imports",
            "lenstronomy-auc": "lenstronomy_auc"}  # fmt: skip
 """Name on the command line -> module of this package."""
 ALL = "all"

@@ -153,11 +153,13 @@ def _read_hdf5(file: IO[bytes], name: str, options: Mapping[str, Any]) -> tuple[
         with h5py.File(options["path"], "r") as root:
             hard = [str(k) for k in root if isinstance(root.get(k, getlink=True), h5py.HardLink)]
             arrays: dict[str, Any] = {k: root[k] for k in hard if isinstance(root[k], h5py.Dataset)}
-            images = [k for k, data in arrays.items() if data.ndim in (2, 3) and k != "transform_pix2angle"]
-            key = options["key"] or next((k for k in ("image_data", "image", *images) if k in images), "")
+            row = options.get("row")
+            axes = (2, 3) if row is None else (3, 4)
+            images = [k for k, data in arrays.items() if data.ndim in axes and k != "transform_pix2angle"]
+            key = options["key"] or next((k for k in ("images", "image_data", "image", *images) if k in images), "")
             if key not in images:
                 raise BadImageError("no image", f"{name!r} has no 2-D or 3-D data set {key!r}. {nearest(key, images)}")
-            pixels = _hdf5_pixels(arrays[key], f"{name}:{key}")
+            pixels = _hdf5_pixels(arrays[key], f"{name}:{key}", row)
             facts: dict[str, Any] = {"key": key, "keys": images}
             if "transform_pix2angle" in arrays and arrays["transform_pix2angle"].shape == (2, 2):
                 matrix = _hdf5_pixels(arrays["transform_pix2angle"], name).astype(float)
@@ -167,13 +169,16 @@ def _read_hdf5(file: IO[bytes], name: str, options: Mapping[str, Any]) -> tuple[
         raise BadImageError("damaged file", f"{name!r} is damaged HDF5: {err}.") from err
 
 
-def _hdf5_pixels(data: Any, name: str) -> np.ndarray:
+def _hdf5_pixels(data: Any, name: str, row: int | None = None) -> np.ndarray:
     if data.is_virtual or data.external:
         raise BadImageError("external storage", f"{name!r} is kept in another file, which is refused.")
     if data.dtype.kind not in "buif":
         raise BadImageError("wrong dtype", f"{name!r} holds {data.dtype}, not real numbers.")
-    check_size(data.size, data.shape, name)
-    return data[()]
+    shape = data.shape if row is None else data.shape[1:]
+    check_size(math.prod(shape), shape, name)
+    if row is not None and not 0 <= row < len(data):
+        raise BadImageError("no such image", f"{name!r} has no image {row}: it has {len(data)}.")
+    return data[()] if row is None else data[row]
 
 
 def _read_picture(file: IO[bytes], name: str, options: Mapping[str, Any]) -> tuple[np.ndarray, dict]:

@@ -13,7 +13,7 @@ from deeplense_core.runs import ACTIVE, RESUMABLE, Run, Status, open_run
 from pages.ui.messages import guard, plain
 from pages.ui.picker import short_data
 from pages.ui.samples import sample_answers
-from pages.ui.state import go
+from pages.ui.state import EVALUATION, go
 from pages.ui.theme import theme_name
 
 TICK_S = 2.0
@@ -57,7 +57,7 @@ def _actions(run: Run, status: Status) -> None:
     if status.state in RESUMABLE:
         _button("Resume", ":material/play_arrow:", lambda: jobs.resume(run), "live_resume")
     if status.best is not None and st.button("Open evaluation", icon=":material/analytics:", key="live_open"):
-        go("evaluate", run=run.id)
+        go(EVALUATION.get(run.spec.task, "evaluate"), run=run.id)
 
 
 def _button(label: str, icon: str, act: Callable[[], Any], key: str, disabled: bool = False) -> None:

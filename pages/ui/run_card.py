@@ -9,7 +9,7 @@ from deeplense_core.compare import flat_settings
 from deeplense_core.notes import baseline, read_note, set_baseline, write_note
 from deeplense_core.runs import open_run
 from pages.ui.messages import guard, plain
-from pages.ui.state import go
+from pages.ui.state import EVALUATION, go
 
 
 def run_card(run_id: str) -> None:
@@ -26,7 +26,7 @@ def run_card(run_id: str) -> None:
         if status.best is not None and st.button(
             "Open evaluation", icon=":material/show_chart:", type="primary", key="card_evaluate"
         ):
-            go("evaluate", run=run.id)
+            go(EVALUATION.get(spec.task, "evaluate"), run=run.id)
         _star(run.id)
     note_cell, settings_cell = st.columns(2, gap="medium")
     with note_cell:

@@ -10,6 +10,9 @@ from typing import Any
 
 import streamlit as st
 
+EVALUATION = {"find": "find", "superres": "superres"}
+"""Task -> the page that shows how good its networks are, where that is not "evaluate"."""
+
 
 def remember(key: str, default: Any) -> Any:
     """The value under ``key`` in this session, ``default`` at first."""
