@@ -18,12 +18,13 @@ def doors(finished: str | None) -> None:
     """
     play, analyse, result = st.columns(3)
     with play:
-        if _door("no", "A simulated gravitational lens: a smooth ring of light", "Play with a lens",
+        if _door("lens", "A simulated gravitational lens: a smooth ring of light", "Play with a lens",
                  "Move its mass, its source and its substructure, and watch the ring change.",
                  "Open the simulator", "simulate", first=True):  # fmt: skip
             go("simulate")
     with analyse:
-        if _door("sphere", "The same lens with subhalos: the ring is dented", "Analyse a sample",
+        if _door("evidence", "The same lens with subhalos, warm where the network finds what speaks for them",
+                 "Analyse a sample",
                  "Calibrated probabilities for an image, and the map of what speaks for them. Then drop your own.",
                  "Analyse images", "analyse"):  # fmt: skip
             st.session_state["analyse_view"] = "Evidence"
@@ -31,7 +32,7 @@ def doors(finished: str | None) -> None:
     with result:
         text = ("ROC, confusion and calibration of the newest finished run, each with its interval." if finished else
                 "A classifier that ships: how it learnt, and ROC, confusion and calibration, each with its interval.")
-        if _door("vort", "The same lens with a vortex: the ring is cut by a line of mass", "See a trained run", text,
+        if _door("roc", "ROC curves of the three classes of the run that ships", "See a trained run", text,
                  "Open the evaluation", "evaluate"):  # fmt: skip
             open_run_page(finished)
 

@@ -7,15 +7,15 @@ from typing import Literal
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-ON_ACCENT = "#0E1116"
-"""Text on the accent of the dark theme."""
-_DARK_STYLE = f"""<style>
+ON_ACCENT = {"light": "#FFFFFF", "dark": "#0E1116"}
+"""Text on the accent."""
+_STYLE = f"""<style>
 [data-testid^="stBaseButton-primary"]:enabled, [data-testid^="stBaseButton-primary"]:enabled:hover,
 [data-testid="stMultiSelect"] [data-testid="stMultiSelectTag"], [data-testid="stMultiSelect"] [data-baseweb="tag"] {{
-  color: {ON_ACCENT} }}
+  color: light-dark({ON_ACCENT["light"]}, {ON_ACCENT["dark"]}) }}
 </style>"""
-"""Streamlit writes white on the primary colour whatever it is; on the bright accent of the dark theme nobody could
-read it (1.9 : 1). The one style of the pages."""
+"""The one style of the pages: Streamlit writes white on the primary colour whatever it is, and on the bright accent of
+the dark theme nobody could read that (1.9 : 1)."""
 
 
 def page(title: str, lead: str = "") -> None:
@@ -25,8 +25,7 @@ def page(title: str, lead: str = "") -> None:
         # place of app.py. Its own st.navigation ends that for good, but only app.py calls it.
         PagesManager.uses_pages_directory = False
         st.rerun()
-    if theme_name() == "dark":
-        st.html(_DARK_STYLE)
+    st.html(_STYLE)
     st.title(title, anchor=False)
     if lead:
         st.caption(lead)
