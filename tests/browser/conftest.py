@@ -22,6 +22,8 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
     "--disable-background-networking",
 ]  # fmt: skip
+START_S = 240.0
+"""For a server to answer: seconds on a free machine, minutes where all tests start at once on a slow one."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def start_server(home: Path, log: Path, script: str = "app.py", **environment: s
             command, cwd=ROOT, stdout=file, stderr=file, stdin=subprocess.DEVNULL,
             env={**os.environ, "DEEPLENSE_HOME": str(home), **environment},
         )  # fmt: skip
-    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + START_S
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
