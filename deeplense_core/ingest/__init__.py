@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.audit import audit
+from deeplense_core.bulk_sources import is_set, open_set
 from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import DEFAULT_SPLITS, Dataset, DatasetWriter
 from deeplense_core.data_writer import refuse_existing
 from deeplense_core.errors import UserError
 from deeplense_core.images import BadImageError, LensImage, check_pixels, read_image, to_chw
+from deeplense_core.ingest.arrays import copy_array
 from deeplense_core.ingest.cutouts import Cutouts, copy_cutouts, find_cutouts, look_at_cutouts
 from deeplense_core.ingest.image_folders import LISTED, Item, Skipped, Tree, scan
 from deeplense_core.ingest.pairs import check_scale, copy_pairs, is_pairs, match, side
@@ -102,6 +104,18 @@ def bologna(tree: Tree, sample: Sample) -> bool:
     return False  # as above
 
 
+@LAYOUTS.register("survey", tree="one HDF5 or NPY file: images (n, c, h, w), columns (n,)", array=True)
+def survey(tree: Tree, sample: Sample) -> bool:
+    """A survey in one array: HDF5 with images (n, c, h, w) and numbers of each, or NPY; no labels, any size."""
+    return False  # known by its file, before any tree is looked for
+
+
+@LAYOUTS.register("unlabelled-folder", tree="*")
+def unlabelled_folder(tree: Tree, sample: Sample) -> bool:
+    """Any folder of images without class folders: no labels, for learning without them."""
+    return not tree.classes
+
+
 @LAYOUTS.register("split-folders", tree="{train,val,test}/CLASS/*")
 def split_folders(tree: Tree, sample: Sample) -> bool:
     """Any train, val or test folders of class folders; NPY, NPZ, FITS, HDF5, PNG, JPEG or TIFF."""
@@ -111,7 +125,7 @@ def split_folders(tree: Tree, sample: Sample) -> bool:
 @LAYOUTS.register("class-folders", tree="CLASS/*")
 def class_folders(tree: Tree, sample: Sample) -> bool:
     """Any folder of class folders; NPY, NPZ, FITS, HDF5, PNG, JPEG or TIFF."""
-    return not tree.has_splits
+    return not tree.has_splits and bool(tree.classes)
 
 
 def ingest(
@@ -128,7 +142,8 @@ def ingest(
     """Makes a data set of a folder of images.
 
     Args:
-        src: Folder that holds class folders, or train, val and test folders of them.
+        src: Folder that holds class folders, or train, val and test folders of them, or images alone; or one file
+            of many images in one array.
         out: Data-set folder to make.
         layout: A name in LAYOUTS, or ``auto``.
         progress: Called with (files done, files in all).
@@ -148,6 +163,10 @@ def ingest(
             return _ingest_cutouts(cutouts, out, source, splits or DEFAULT_SPLITS, progress, pixel_scale_arcsec, seed)
         if layout != "auto":
             raise UserError(f"This is not layout {layout!r} ({LAYOUTS[layout].about['tree']}). Use --layout auto.")
+    if layout in ("auto", "survey") and source.is_file() and is_set(source):
+        return _ingest_array(Path(out), source, splits or DEFAULT_SPLITS, progress, pixel_scale_arcsec, seed)
+    if layout == "survey":
+        raise UserError(f"{str(source)!r} is not one HDF5 or NPY file of images (n, c, h, w). Use --layout auto.")
     tree = scan(source)
     sample = look(tree, channels)
     layout = _layout(layout, tree, sample)
@@ -183,6 +202,22 @@ def _ingest_cutouts(
         pixel_scale_arcsec=pixel_scale_arcsec, total=len(cutouts.files),
     ) as writer:  # fmt: skip
         report = copy_cutouts(cutouts, shape, writer, progress)
+        return writer.finish(fractions, report, audit=audit)
+
+
+def _ingest_array(
+    out: Path, source: Path, fractions: Mapping[str, float], progress: Callable[[int, int], None] | None,
+    pixel_scale_arcsec: float | None, seed: int,
+) -> Dataset:
+    """A data set of the images in one array; arguments as for :func:`ingest`."""
+    facts = {"kind": "ingest", "path": str(source.absolute()), "layout": "survey"}
+    with open_set(source) as found, DatasetWriter(
+        out, classes=(), shape=found.shape, source=facts, seed=seed, pixel_scale_arcsec=pixel_scale_arcsec,
+        total=found.count,
+    ) as writer:  # fmt: skip
+        report = copy_array(found, writer, progress)
+        if not report["kept"]:
+            raise UserError(f"None of the {found.count} images of {source.name!r} is finite: there is nothing to keep.")
         return writer.finish(fractions, report, audit=audit)
 
 
@@ -354,6 +389,8 @@ def _notes(tree: Tree, sample: Sample, channels: str) -> list[str]:
         last = sample.array_shape != sample.shape
         how = "found by their shapes" if channels == "auto" else "as you said"
         notes.append(f"Channels are the {'last' if last else 'first'} axis, {how}.")
+    if not tree.classes:
+        notes.append("No image carries a label: the set serves learning without labels.")
     if len(tree.classes) == 1:
         notes.append(f"There is one class only, {tree.classes[0]}: no classifier can be trained on this set.")
     return notes

@@ -34,6 +34,7 @@ class Item:
     path: Path
     id: str
     label: str
+    """Empty where there are no class folders."""
     split: str
     """train, val or test as the folders say; "" where they say nothing."""
 
@@ -67,17 +68,17 @@ class Tree:
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, sorted; the three of the substructure task come out as no, sphere, vort."""
-        return tuple(sorted({item.label for item in self.items}))
+        return tuple(sorted({item.label for item in self.items} - {""}))
 
 
 def scan(source: Path) -> Tree:
-    """Lists the files of a source without opening any.
+    """Lists the files of a source without opening any; of a folder without folders, as images without a label.
 
     Test images come first, then val, then the rest, each by name: where two files hold the same image, the
     first is kept, so test stays whole and train gives way.
 
     Raises:
-        UserError: when the folder is missing, empty, or has no folders of images in it.
+        UserError: when the folder is missing or empty, or its folders are.
     """
     if not source.is_dir():
         what = "is a file" if source.exists() else "does not exist"
@@ -85,8 +86,10 @@ def scan(source: Path) -> Tree:
     root = _unwrap(source)
     folders = _folders(root)
     if not folders:
-        what = "is empty" if not any(root.iterdir()) else "has files, but no folders, in it"
-        raise UserError(f"{str(source)!r} {what}. Give a folder that holds one folder of images a class.")
+        items = [Item(path, _text(path.name), "", "") for path in sorted(root.iterdir()) if path.name[:1] != "."]
+        if not items:
+            raise UserError(f"{str(source)!r} is empty. Give a folder that holds one folder of images a class.")
+        return Tree(items, Skipped())
     skipped, items = Skipped(), []
     named = {folder: _SPLIT_FOLDERS.get(folder.name.lower()) for folder in folders}
     if any(split and _folders(folder) for folder, split in named.items()):

@@ -32,13 +32,20 @@ def timm_model(
 
     overlay = {"file": weights_file} if weights_file else None
 
+    any_size = {"dynamic_img_size": True, "dynamic_img_pad": True} if _cut_in_patches(backbone) else {}
+
     def build(pretrained: bool) -> nn.Module:
         return timm.create_model(
             backbone, pretrained=pretrained, in_chans=in_channels, num_classes=out_features,
-            drop_rate=cfg.dropout, pretrained_cfg_overlay=overlay,
+            drop_rate=cfg.dropout, pretrained_cfg_overlay=overlay, **any_size,
         )
 
     return with_pretrained(cfg.pretrained, build, f"timm weights of {backbone}")
+
+
+def _cut_in_patches(backbone: str) -> bool:
+    """Whether it is a plain vision transformer, which timm builds for one size of image unless it is told otherwise."""
+    return backbone.startswith(("vit_", "deit", "test_vit"))
 
 
 def check_backbone(backbone: str) -> None:

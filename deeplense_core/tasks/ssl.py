@@ -82,8 +82,9 @@ class SslTask:
         shape = (self.input.crop, self.input.crop) if self.input.crop else self.data.shape[1:]
         with torch.no_grad():
             size = net.eval()(torch.zeros(1, self.data.shape[0], *shape, device=side.device)).shape[1]
-        self.method = METHODS[self.method_cfg.method].build(self.method_cfg, net.train(), size)
-        return self.method
+        method: nn.Module = METHODS[self.method_cfg.method].build(self.method_cfg, net.train(), size)
+        self.method = method
+        return method
 
     def step(self, model: nn.Module, batch: Batch, generator: torch.Generator, progress: float) -> StepOut:
         assert self.method is not None, "companion comes first"

@@ -342,7 +342,7 @@ def test_file_names_of_any_bytes(fill, src, out):
         (lambda src: None, "does not exist"),
         (lambda src: src.write_text("x"), "is a file"),
         (lambda src: src.mkdir(), "is empty"),
-        (lambda src: (src.mkdir(), (src / "1.npy").touch()), "has files, but no folders, in it"),
+        (lambda src: (src.mkdir(), (src / "1.npy").touch()), "None of the 1 files can be used"),
         (lambda src: (src / "a").mkdir(parents=True), "folders in .* hold no files"),
         (lambda src: (src / "train" / "a").mkdir(parents=True), "folders in .* hold no files"),
         (lambda src: ((src / "a").mkdir(parents=True), (src / "a" / "1.npy").touch()),

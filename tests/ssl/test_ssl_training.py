@@ -200,6 +200,14 @@ def test_a_probe_never_learns_from_the_images_it_is_scored_on(tmp_path):
     assert "probe_auc_macro" not in report["metrics"]
 
 
+def test_a_vision_transformer_reads_images_of_any_size(small_set):
+    run = Run.create(train.plan("ssl", str(small_set), "timm:test_vit", {
+        "pretrained": False, "projection": 8, "hidden": 16, "epochs": 1, "batch_size": 16, "crop": 28,
+        "precision": "float32", "compile": "off"}, device="cpu"))  # fmt: skip
+    assert train.train(run) == "done"
+    assert json.loads(run.read_file("model.json"))["features"] == 64
+
+
 def test_an_encoder_of_simulated_pairs():
     run = new_run("sim:lens-finding-easy", pairs="survey", images_per_epoch=64, val_images=60, test_images=45,
                   matched=False, epochs=1, batch_size=8)
