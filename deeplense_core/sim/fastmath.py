@@ -20,11 +20,16 @@ _LN2 = 0.6931471805599453
 
 
 def polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
-    """Horner's rule, highest power first."""
-    value = x * coefficients[0] + coefficients[1]
-    for c in coefficients[2:]:
-        value = value * x + c
-    return value
+    """A polynomial, highest power first, by Estrin's scheme: neighbours are joined in pairs, then pairs of pairs.
+
+    Each step of Horner's rule waits for the one before; here a processor has several to do at once.
+    """
+    terms, power = list(reversed(coefficients)), x
+    while len(terms) > 2:
+        last = terms[len(terms) // 2 * 2 :]
+        terms = [power * high + low for low, high in zip(terms[::2], terms[1::2], strict=False)] + last
+        power = power * power
+    return power * terms[1] + terms[0]
 
 
 def exp2(x: Tensor) -> Tensor:
