@@ -19,7 +19,7 @@ from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.precision import best_device
 from deeplense_core.runs import Run
-from deeplense_core.sources import SIM, TEST, Images, describe, simulated_images, stored_images
+from deeplense_core.sources import SIM, TEST, Images, describe, labelled_test, simulated_images, stored_images
 from deeplense_core.storage import atomic_write
 from deeplense_core.tasks import TASKS, Outcome
 from deeplense_core.tasks.base import Progress
@@ -115,7 +115,8 @@ def compare_surveys(run_id: str) -> dict[str, Any]:
     payload = io.BytesIO()
     np.savez_compressed(payload, **arrays)  # pyright: ignore[reportArgumentType]
     atomic_write(folder / "domains.npz", payload.getvalue())
-    atomic_write(folder / "report.json", json.dumps({**facts, "split": split}, indent=1).encode())
+    facts |= {"split": split, "classes": list(model.classes)}
+    atomic_write(folder / "report.json", json.dumps(facts, indent=1).encode())
     return facts
 
 
@@ -139,7 +140,7 @@ def held_out(data: str, split: str, seed: int, count: int, labelled: bool) -> tu
         name = f"sim-{recipe}-{seed}"
         return simulated_images(recipe, count, seed, TEST, best_device()), name
     ds = open_dataset(Path(data))
-    part = stored_images(ds, split, labelled)
+    part = labelled_test(ds) if labelled and split == "test" else stored_images(ds, split, labelled)
     if not len(part):
         kind = "labelled images" if labelled else "images"
         raise UserError(f"Data set {ds.name!r} has no {kind} in split {split!r}. Try --split all.")

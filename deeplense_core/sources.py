@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 import psutil
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +20,8 @@ from torch import Tensor
 from deeplense_core.data import Dataset, open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.sim import RECIPES, recipe_info, simulate
+from deeplense_core.sim.dataset import labels_shown
+from deeplense_core.sim.generate import recipe
 from deeplense_core.sim.partners import AUGMENT
 from deeplense_core.spec import knob
 
@@ -169,17 +172,21 @@ def open_source(
     """The source behind a run's ``data``; ``labelled`` leaves images without a label out, ``partner`` asks the
     simulator for each lens a second time."""
     if data.startswith(SIM):
-        return SimulatedSource(data.removeprefix(SIM), cfg, seed, device, compiled, partner)
+        return SimulatedSource(data.removeprefix(SIM), cfg, seed, device, compiled, partner, hides=True)
     return StoredSource(open_dataset(Path(data)), seed, device, labelled)
 
 
 class StoredSource:
     """A data set whose training part lives on the device as one tensor, when it fits."""
 
-    def __init__(self, dataset: Dataset, seed: int, device: torch.device, labelled: bool = True):
+    def __init__(
+        self, dataset: Dataset, seed: int, device: torch.device, labelled: bool = True,
+        rows: Int[np.ndarray, " n"] | None = None,
+    ):  # fmt: skip
+        """``rows`` of the training part, where not all of it serves."""
         self.info = _info(dataset)
         self.dataset, self.seed, self.device, self.labelled = dataset, seed, device, labelled
-        self.rows = split_rows(dataset, "train", labelled)
+        self.rows = split_rows(dataset, "train", labelled) if rows is None else rows
         if not len(self.rows):
             raise UserError(f"Data set {dataset.name!r} has no training images: its train split is empty.")
         self.labels = torch.from_numpy(np.asarray(dataset.labels[self.rows])).to(device)
@@ -225,8 +232,9 @@ class SimulatedSource:
     """The simulator as an endless data set: no disk, no image seen twice."""
 
     def __init__(self, recipe: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool,
-                 partner: str = AUGMENT):
-        self.info, self.partner = describe(SIM + recipe), partner
+                 partner: str = AUGMENT, hides: bool = False):
+        """``hides`` the labels of as many images as a stored set of this recipe leaves without one."""
+        self.info, self.partner, self.hides = describe(SIM + recipe), partner, hides
         self.recipe, self.cfg, self.seed, self.device, self.compiled = recipe, cfg, seed, device, compiled
 
     def steps(self, batch_size: int) -> int:
@@ -239,7 +247,11 @@ class SimulatedSource:
             mass_fraction_scale=self.mass_scale(done / max(1, total_steps)), matched=self.cfg.matched,
             compiled=self.compiled, partner=self.partner,
         )
-        return Batch(batch.images, batch.labels, batch.targets, _columns(batch.truth), partner=batch.partners)
+        labels = batch.labels
+        if self.hides:
+            shown = labels_shown(recipe(self.recipe), batch_size, self.seed, done)
+            labels = torch.where(torch.from_numpy(shown).to(labels.device), labels, -1)
+        return Batch(batch.images, labels, batch.targets, _columns(batch.truth), partner=batch.partners)
 
     def mass_scale(self, progress: float) -> float:
         """Substructure mass in units of the recipe's at ``progress`` (0 to 1) of the training."""
@@ -248,8 +260,17 @@ class SimulatedSource:
         return cfg.curriculum_start ** max(0.0, left)
 
     def part(self, split: str) -> Images:
-        count, first = {"val": (self.cfg.val_images, VALIDATION), "test": (self.cfg.test_images, TEST)}[split]
-        return simulated_images(self.recipe, count, self.seed, first, str(self.device), self.compiled)
+        if split == "val":
+            return simulated_validation(self.recipe, self.cfg.val_images, self.seed, str(self.device), self.compiled)
+        return simulated_images(self.recipe, self.cfg.test_images, self.seed, TEST, str(self.device), self.compiled)
+
+
+def simulated_validation(
+    name: str, count: int, seed: int, device: str = "cpu", compiled: bool = False
+) -> Images:
+    """What chooses the best epoch of online training: of ``count`` images those that a recipe labels, all labelled."""
+    labelled = max(1, round(recipe(name).labelled_fraction * count))
+    return simulated_images(name, labelled, seed, VALIDATION, device, compiled)
 
 
 def split_rows(dataset: Dataset, split: str, labelled: bool) -> Int[np.ndarray, " n"]:
@@ -260,8 +281,24 @@ def split_rows(dataset: Dataset, split: str, labelled: bool) -> Int[np.ndarray, 
 
 def stored_images(dataset: Dataset, split: str, labelled: bool = True) -> Images:
     """The images of a split, left on disk until they are asked for."""
-    rows = split_rows(dataset, split, labelled)
-    return Images(dataset.images, rows, dataset.labels[rows], dataset.catalog["id"].to_numpy()[rows],
+    return _images(dataset, split_rows(dataset, split, labelled), dataset.labels)
+
+
+def labelled_test(dataset: Dataset) -> Images:
+    """The test images with every label that is known, those among them that no training may see.
+
+    A simulated set of few labels holds the others apart, as ``truth_label``: for this alone.
+    """
+    labels, hidden = dataset.labels, dataset.catalog.get("truth_label")
+    if hidden is not None:
+        truth = pd.Index(dataset.classes).get_indexer(pd.Index(hidden)).astype(np.int64)
+        labels = np.where(labels >= 0, labels, truth)
+    rows = dataset.rows("test")
+    return _images(dataset, rows[labels[rows] >= 0], labels)
+
+
+def _images(dataset: Dataset, rows: Int[np.ndarray, " n"], labels: Int[np.ndarray, " m"]) -> Images:
+    return Images(dataset.images, rows, labels[rows], dataset.catalog["id"].to_numpy()[rows],
                   dataset.targets, numeric_columns(dataset, rows))
 
 

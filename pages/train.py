@@ -13,6 +13,7 @@ from deeplense_core.command import changed, train_command
 from deeplense_core.errors import UserError
 from deeplense_core.runs import ACTIVE, list_runs
 from deeplense_core.spec import Knob
+from pages.ui.adaptation import survey_form
 from pages.ui.forms import PRESETS, knob_form, preset_values
 from pages.ui.glossary import meaning
 from pages.ui.layout import form_and_view
@@ -48,15 +49,18 @@ def choose() -> tuple[str, str, str, str]:
     return task, data, model, preset
 
 
-def settings_form(known: Mapping[str, Knob], preset: str, online: bool) -> dict[str, Any]:
-    """The three settings that matter most, and all others in tabs by group."""
+def settings_form(known: Mapping[str, Knob], preset: str, data: str) -> dict[str, Any]:
+    """The three settings that matter most, another survey to adapt to, and all others in tabs by group."""
+    online = data.startswith(SIM)
     start = preset_values(known, preset)
     flat = {name: dataclasses.replace(knob, group="") for name, knob in known.items()}
     main = {name: flat[name] for name in MAIN_KNOBS}
     values = knob_form(main, "train", {name: start[name] for name in main}, columns=3)
+    with guard():
+        values |= survey_form(known, data)
     groups: dict[str, dict[str, Knob]] = {}
     for name, knob in known.items():
-        if name not in main and (online or knob.group != ONLINE):
+        if name not in values and (online or knob.group != ONLINE):
             groups.setdefault(knob.group or "model", {})[name] = flat[name]
     with st.popover("All settings", icon=":material/tune:", width="stretch"):
         for tab, members in zip(st.tabs([g.capitalize() for g in groups]), groups.values(), strict=True):
@@ -72,7 +76,7 @@ def launch_form() -> None:
     task, data, model, preset = choose()
     with guard():
         known = settings_of(task, model)
-    settings = changed(settings_form(known, preset, data.startswith(SIM)), known)
+    settings = changed(settings_form(known, preset, data), known)
     name_cell, seed_cell = st.columns([3, 2], vertical_alignment="bottom")
     name = name_cell.text_input("Name", key="train_name", placeholder="optional", persist_state="session", max_chars=80)
     remember("train_seed", 0)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from deeplense_core.adapt.names import ADAPTATIONS, Learner, Step, joined, rising, supervised
+from deeplense_core.adapt.names import ADAPTATIONS, Learner, Step, chosen, joined, rising, supervised
 from deeplense_core.sources import Batch
 from deeplense_core.spec import knob
 
@@ -32,23 +32,26 @@ class FixMatch:
         return None
 
     def step(self, learner: Learner, source: Batch, target: Batch) -> Step:
-        n, m = len(source.images), len(target.images)
-        both = joined(source, target)
-        logits, _ = learner.run(both)
-        known = supervised(learner, logits, both.labels)
-        strong, _ = learner.run(target, strong=True)
-        loss, sure = consistency(logits[n:].detach(), strong, target.labels < 0, self.cfg.fixmatch_confidence)
-        weight = self.cfg.fixmatch_weight * rising(learner.progress)
-        return known + weight * loss, {"class_loss": known.detach(), "consistency": loss.detach(),
-                                       "confident": sure.float().sum() / max(1, m)}
+        n = len(source.images)
+        logits, _ = learner.run(joined(source, target))
+        # Each survey counts alike, however few labels the target has.
+        known = learner.criterion(logits[:n], source.labels) + supervised(learner, logits[n:], target.labels)
+        logs = {"class_loss": known.detach()}
+        unlabelled = target.labels < 0
+        if not bool(unlabelled.any()):
+            return known, logs
+        strong, _ = learner.run(chosen(target, unlabelled), strong=True)
+        loss, sure = consistency(logits[n:][unlabelled].detach(), strong, self.cfg.fixmatch_confidence)
+        logs |= {"consistency": loss.detach(), "confident": sure.float().mean()}
+        return known + self.cfg.fixmatch_weight * rising(learner.progress) * loss, logs
 
 
 def consistency(
-    weak: Float[Tensor, "m k"], strong: Float[Tensor, "m k"], unlabelled: Bool[Tensor, " m"], confidence: float
+    weak: Float[Tensor, "m k"], strong: Float[Tensor, "m k"], confidence: float
 ) -> tuple[Float[Tensor, ""], Bool[Tensor, " m"]]:
     """Cross entropy of the strong view with the weak view's class where its probability is at least ``confidence``,
-    summed and divided by the number of unlabelled images (arXiv:2001.07685, equation 4); and which images counted."""
+    summed and divided by the number of images (arXiv:2001.07685, equation 4); and which images counted."""
     sureness, label = weak.float().softmax(1).max(1)
-    sure = unlabelled & (sureness >= confidence)
+    sure = sureness >= confidence
     each = F.cross_entropy(strong.float(), label, reduction="none")
-    return (each * sure).sum() / unlabelled.sum().clamp_min(1), sure
+    return (each * sure).mean(), sure

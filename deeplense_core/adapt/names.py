@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from deeplense_core.registry import Registry
@@ -18,7 +18,7 @@ ADAPTATIONS = Registry("adaptation")
 """Methods by name. Entries carry
 
 - ``labels``: of the target's training images: ``none`` (all are hidden), ``some`` (labelled and unlabelled images,
-  as they come) or ``only`` (labelled images alone);
+  half of each batch) or ``only`` (labelled images alone);
 - ``label``: the method in words;
 - ``source``: where it is from.
 """
@@ -78,15 +78,9 @@ def joined(first: Batch, second: Batch) -> Batch:
     return Batch(torch.cat([first.images, second.images]), torch.cat([first.labels, second.labels]), None, columns)
 
 
-def labelled(batch: Batch) -> Batch:
-    """The images of a batch that carry a label."""
-    return chosen(batch, batch.labels >= 0)
-
-
-def chosen(batch: Batch, rows: Tensor) -> Batch:
-    """The images of a batch at ``rows``."""
-    return replace(batch, images=batch.images[rows], labels=batch.labels[rows],
-                   columns={name: values[rows] for name, values in batch.columns.items()})  # fmt: skip
+def chosen(batch: Batch, rows: Bool[Tensor, " b"]) -> Batch:
+    """The images of a batch where ``rows`` holds."""
+    return Batch(batch.images[rows], batch.labels[rows], None, {k: v[rows] for k, v in batch.columns.items()})
 
 
 def supervised(learner: Learner, logits: Float[Tensor, "b k"], labels: Int[Tensor, " b"]) -> Float[Tensor, ""]:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from deeplense_core.adapt.names import ADAPTATIONS
+from deeplense_core.adapt.names import ADAPTATIONS, joined
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.preprocess import center_crop, rescale
@@ -28,7 +28,6 @@ from deeplense_core.sources import (
     Source,
     StoredSource,
     describe,
-    generator,
     simulated_images,
     stored_images,
 )
@@ -83,41 +82,52 @@ def with_target(
 class StoredTarget:
     """The training images of a data set, brought to the size and scale of the source's.
 
-    ``labels``: ``none`` hides every label of the training images, ``some`` shows those that the catalogue has, ``only``
-    leaves unlabelled images out. Columns of the truth are never read.
+    ``labels``: ``none`` hides every label of the training images; ``some`` shows those that the catalogue has, and
+    fills half of each batch with such images, however few they are; ``only`` leaves unlabelled images out. Columns of
+    the truth are never read.
     """
 
     def __init__(self, data: str, source: DataInfo, labels: str, seed: int, device: torch.device):
         self.labels, self.fitting = labels, Fitting(describe(data), source)
-        self.images = StoredSource(open_dataset(Path(data)), seed + APART, device, labelled=labels == "only")
-        self.images.columns = {name: v for name, v in self.images.columns.items() if not name.startswith("truth_")}
+        dataset = open_dataset(Path(data))
+        rows = dataset.rows("train")
+        known = dataset.labels[rows] >= 0
+        wanted = {"none": [rows], "some": [rows[known], rows[~known]], "only": [rows[known]]}[labels]
+        self.parts = [StoredSource(dataset, seed + APART, device, rows=part)
+                      for part in wanted if len(part) or len(wanted) == 1]  # fmt: skip
+        for part in self.parts:
+            part.columns = {name: v for name, v in part.columns.items() if not name.startswith("truth_")}
 
     def batch(self, number: int, size: int) -> Batch:
         """Batch ``number`` of an endless row of shuffled passes over the images."""
-        size = min(size, len(self.images.rows))
-        epoch, step = divmod(number, self.images.steps(size))
-        batch = self.images.batch(epoch, step, size, 1)
+        batches = [self._batch(part, number, size // len(self.parts)) for part in self.parts]
+        return batches[0] if len(batches) == 1 else joined(*batches)
+
+    def _batch(self, part: StoredSource, number: int, size: int) -> Batch:
+        size = max(1, min(size, len(part.rows)))
+        epoch, step = divmod(number, part.steps(size))
+        batch = part.batch(epoch, step, size, 1)
         labels = torch.full_like(batch.labels, -1) if self.labels == "none" else self.fitting.relabelled(batch.labels)
         return replace(batch, images=self.fitting(batch.images), labels=labels)
 
 
 class SimulatedTarget:
-    """The simulator as the target, fresh each step, with the labels that its recipe gives to a data set."""
+    """The simulator as the target, fresh each step; the batches are as :class:`StoredTarget`'s."""
 
     def __init__(
         self, data: str, source: DataInfo, labels: str, seed: int, device: torch.device, compiled: bool,
         online: OnlineConfig,
     ):  # fmt: skip
         name = data.removeprefix(SIM)
-        self.fraction = {"none": 0.0, "some": recipe(name).labelled_fraction, "only": 1.0}[labels]
+        self.shown = {"none": 0.0, "some": 0.5, "only": 1.0}[labels]
         self.fitting, self.seed = Fitting(describe(data), source), seed + APART
         self.images = SimulatedSource(name, online, self.seed, device, compiled)
 
     def batch(self, number: int, size: int) -> Batch:
-        """Fresh images; labels are dealt out by chance to the recipe's fraction of them."""
+        """Fresh images; the first of them show their labels."""
         batch = self.images.batch(0, number, size, 1)
-        shown = torch.rand(size, generator=generator(self.seed, number, 0x1ABE1)) < self.fraction
-        labels = torch.where(shown.to(batch.labels.device), self.fitting.relabelled(batch.labels), -1)
+        shown = torch.arange(size, device=batch.labels.device) < self.shown * size
+        labels = torch.where(shown, self.fitting.relabelled(batch.labels), -1)
         return Batch(self.fitting(batch.images), labels)
 
 

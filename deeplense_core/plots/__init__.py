@@ -30,6 +30,7 @@ from deeplense_core.plots.finders import (
 )
 from deeplense_core.plots.live import live_options
 from deeplense_core.plots.names import METRIC_DISPLAY, metric_label
+from deeplense_core.plots.surveys import survey_figure
 from deeplense_core.plots.theme import (
     CLASS_COLORS,
     CLASS_DASHES,
@@ -77,6 +78,7 @@ __all__ = [
     "roc_figure",
     "score_figure",
     "stamp_leaky",
+    "survey_figure",
     "threshold_figure",
     "tokens",
     "training_figure",
