@@ -18,7 +18,7 @@ from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.familiarity import FEWEST, WITHIN, fit_cloud
 from deeplense_core.metrics.conformal import LEVEL
-from deeplense_core.sources import SIM, VALIDATION, Images, describe, simulated_images, stored_images
+from deeplense_core.sources import SIM, Images, describe, simulated_validation, stored_images
 from deeplense_core.storage import atomic_write
 from deeplense_core.tasks import TASKS
 from deeplense_core.trained import CLOUD_FILE, Trained, load_model
@@ -71,8 +71,7 @@ def _validation(model: Trained) -> Images:
         if part is not None:
             return part
     if data.startswith(SIM):
-        return simulated_images(data.removeprefix(SIM), SIMULATED, model.card["seed"], VALIDATION,
-                                str(model.device))  # fmt: skip
+        return simulated_validation(data.removeprefix(SIM), SIMULATED, model.card["seed"], str(model.device))
     dataset = open_dataset(Path(data))
     if dataset.fingerprint != model.card["data_fingerprint"]:
         raise UserError(f"Data set {dataset.name!r} has changed since {model.name!r} was trained on it: its validation "

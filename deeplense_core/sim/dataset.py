@@ -97,6 +97,10 @@ def _rows(made: Recipe, batch: Batch, keep: int, seed: int, stream: int) -> dict
     labels = np.array(made.classes, dtype=object)[batch.labels[:keep].cpu().numpy()]
     if made.labelled_fraction < 1:
         rows["truth_label"] = labels
-        chance = np.random.default_rng([seed, stream, 0x1ABE1]).random(len(batch.labels))[:keep]
-        labels = np.where(chance < made.labelled_fraction, labels, "")
+        labels = np.where(labels_shown(made, len(batch.labels), seed, stream)[:keep], labels, "")
     return rows | {"label": labels}
+
+
+def labels_shown(made: Recipe, count: int, seed: int, stream: int) -> np.ndarray:
+    """Which images of a batch carry their label, where a recipe labels a part only; bool (count,)."""
+    return np.random.default_rng([seed, stream, 0x1ABE1]).random(count) < made.labelled_fraction
