@@ -45,10 +45,10 @@ class AdaptBenchConfig:
 
     methods: str = knob("all", "Methods to compare, joined by +; the source alone is always among them")
     seeds: int = knob(3, "Trainings of each method", ge=1, le=20)
-    source: int = knob(4000, "Images of the easy set", ge=100, le=1_000_000)
+    source: int = knob(12_000, "Images of the easy set", ge=100, le=1_000_000)
     target: int = knob(16_000, "Images of the hard set to adapt to, one in five labelled", ge=200, le=1_000_000)
     test: int = knob(10_000, "Images of the hard test set, one in a hundred a lens", ge=200, le=1_000_000)
-    epochs: int = knob(8, "Passes over the easy set", ge=1, le=1000)
+    epochs: int = knob(3, "Passes over the easy set; more learn it by heart and the target no better", ge=1, le=1000)
     model: str = knob("d4net", "Network")
 
 
