@@ -11,7 +11,7 @@ ON_ACCENT = {"light": "#FFFFFF", "dark": "#0E1116"}
 """Text on the accent."""
 _STYLE = f"""<style>
 [data-testid^="stBaseButton-primary"]:enabled, [data-testid^="stBaseButton-primary"]:enabled:hover,
-[data-testid="stMultiSelect"] [data-testid="stMultiSelectTag"], [data-testid="stMultiSelect"] [data-baseweb="tag"] {{
+[data-testid="stMultiSelectTagsContainer"] [data-tag] {{
   color: light-dark({ON_ACCENT["light"]}, {ON_ACCENT["dark"]}) }}
 </style>"""
 """The one style of the pages: Streamlit writes white on the primary colour whatever it is, and on the bright accent of
