@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deeplense_core.adapt import ADAPT_CONFIGS
+from deeplense_core.adapt import ADAPT_CONFIGS, BASELINE
 from deeplense_core.adapt.report import Survey, own_settings, source_only_twin
 from deeplense_core.adapt.report import report as adaptation_report
 from deeplense_core.classes import LENS_CLASSES
@@ -48,7 +48,7 @@ def evaluate(
     task = TASKS[model.task]
     part, fingerprint = held_out(data, split, model.card["seed"], model.card["test_images"], task.about["labelled"])
     outcome = task.about["evaluate"](model, describe(data), part, progress)
-    if model.card.get("target") and fingerprint != model.card["data_fingerprint"]:
+    if model.card.get("adapt", BASELINE) != BASELINE and fingerprint != model.card["data_fingerprint"]:
         outcome = _with_adaptation(model, outcome, Survey(describe(data), part))
     return record(model, outcome, part, data, split, fingerprint)
 
@@ -94,7 +94,7 @@ def evaluate_after_training(run: Run) -> dict[str, Any] | None:
         report = evaluate(run.id, data)
     if target.startswith(SIM) or (target and _both_classes(target)):
         evaluate(run.id, target)
-    elif target:
+    elif target and run.spec.train_settings["adapt"] != BASELINE:
         compare_surveys(run.id)
     return report
 

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deeplense_core.adapt.names import ADAPTATIONS, Adaptation, Learner
+from deeplense_core.adapt.names import ADAPTATIONS, BASELINE, Adaptation, Learner
 from deeplense_core.adapt.target import TargetedSource, check_target, target_validation, with_target
 from deeplense_core.spec import config_from, knob
 
-__all__ = ["ADAPTATIONS", "ADAPT_CONFIGS", "AdaptConfig", "Adaptation", "Learner", "TargetedSource", "adaptation",
-           "check_target", "target_validation", "with_target"]  # fmt: skip
+__all__ = ["ADAPTATIONS", "ADAPT_CONFIGS", "BASELINE", "AdaptConfig", "Adaptation", "Learner", "TargetedSource",
+           "adaptation", "check_target", "target_validation", "with_target"]  # fmt: skip
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -27,8 +27,8 @@ for _module in pkgutil.iter_modules(__path__):
 class AdaptConfig:
     """Which survey to adapt to, and how."""
 
-    adapt: str = knob("none", "How to learn for another survey. Without any label of it: dann, adda, wdgrl, mmd; with "
-                      "a few: fixmatch, finetune", choices=("none", *sorted(set(ADAPTATIONS) - {"none"})),
+    adapt: str = knob(BASELINE, "How to learn for another survey. Without any label of it: dann, adda, wdgrl, mmd; "
+                      "with a few: fixmatch, finetune", choices=(BASELINE, *sorted(set(ADAPTATIONS) - {BASELINE})),
                       group="adaptation")  # fmt: skip
     target: str = knob("", "Images of that survey: the folder of a data set, or sim:RECIPE. With none: nothing is "
                        "adapted", group="adaptation")

@@ -24,6 +24,8 @@ ADAPTATIONS = Registry("adaptation")
 """
 
 
+BASELINE = "none"
+"""The method that does not adapt: what all others are held against."""
 Step = tuple[Float[Tensor, ""], Mapping[str, Tensor | float]]
 """The loss to go down, and what to log beside it."""
 

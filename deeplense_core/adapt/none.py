@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from deeplense_core.adapt.names import ADAPTATIONS, Learner, Step
+from deeplense_core.adapt.names import ADAPTATIONS, BASELINE, Learner, Step
 from deeplense_core.sources import Batch
 
 
-@ADAPTATIONS.register("none", labels="none", label="No adaptation (source only)", source="")
+@ADAPTATIONS.register(BASELINE, labels="none", label="No adaptation (source only)", source="")
 class SourceOnly:
     """Learns from the source alone; the target serves to choose the best epoch and to compare."""
 

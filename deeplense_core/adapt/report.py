@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from deeplense_core.adapt.domains import domain_auc, plane, thinned
+from deeplense_core.adapt.names import BASELINE
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.metrics import find_difference, find_metrics
@@ -49,7 +50,7 @@ def source_only_twin(name: str, own: tuple[str, ...]) -> str | None:
         if row.id == name or (row.task, row.data, row.model, row.state) != (spec.task, spec.data, spec.model, "done"):
             continue
         other = open_run(row.id).spec
-        if other.train_settings.get("adapt") == "none" and _rest(other, own) == _rest(spec, own):
+        if other.train_settings.get("adapt") == BASELINE and _rest(other, own) == _rest(spec, own):
             return row.id
     return None
 
@@ -118,8 +119,8 @@ def sentence(facts: Mapping[str, Any]) -> str:
         if facts["source_only"] is None:
             return ("No verdict yet: train the same with adapt = none, then evaluate this run again; the two are then "
                     "compared on the same images.")
-        return ("No verdict: the target carries no labels. How far the surveys lie apart is known; whether more lenses "
-                "are found is not. Label some of its images to know.")
+        return ("No verdict: the target has no labelled test images. How far the surveys lie apart is known; whether "
+                "more lenses are found is not. Label some of its images to know.")
     numbers = f"AUROC {difference['value']:+.3f}, 95 % {difference['low']:+.3f} to {difference['high']:+.3f}"
     words = {"helps": "{} helps", "harms": "{} harms", "no difference shown": "{}: no difference shown"}
     return f"{words[difference['verdict']].format(facts['method'])} ({numbers})".replace("-0.", "−0.")

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from deeplense_core.adapt.names import ADAPTATIONS, joined
+from deeplense_core.adapt.names import ADAPTATIONS, BASELINE, joined
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.preprocess import center_crop, rescale
@@ -42,7 +42,7 @@ APART = 1 << 32
 def check_target(source: DataInfo, method: str, target: str) -> None:
     """Raises a UserError where ``method`` cannot adapt from ``source`` to ``target``, before anything starts."""
     if not target:
-        if method != "none":
+        if method != BASELINE:
             raise UserError(f"adapt = {method!r} needs images of the survey to adapt to: set target to the folder of a "
                             "data set of them (labels are not needed), or to sim:RECIPE.")
         return

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from deeplense_core import jobs
-from deeplense_core.adapt import ADAPTATIONS
+from deeplense_core.adapt import ADAPTATIONS, BASELINE
 from deeplense_core.adapt.report import VERDICTS
 from deeplense_core.data import Dataset, open_dataset
 from deeplense_core.errors import UserError
@@ -32,7 +32,6 @@ from deeplense_core.spec import RunSpec, knob, make_config
 from deeplense_core.train import plan
 from deeplense_core.workspace import home
 
-BASELINE = "none"
 METRICS = ("auroc", "auprc", "tpr10")
 LENSES = 0.01
 """Of the images of the test set."""

@@ -30,14 +30,16 @@ def survey_form(known: Mapping[str, Knob], source: str) -> dict[str, str]:
     """The switch "Adapt to my survey" and, once it is on, which images and how; prefilled with the newest set."""
     if "adapt" not in known:
         return {}
+    from deeplense_core.adapt import BASELINE
+
     if not st.toggle("Adapt to my survey", key="train_survey", persist_state="session", help="Learn from labelled "
                      "images of one survey to find lenses in another, of which no or few images carry labels"):
-        return {"adapt": "none", "target": ""}
+        return {"adapt": BASELINE, "target": ""}
     options = survey_options(source)
     if not options:
         st.info("There is no other set of cutouts of as many bands. Bring your own in on the data page: a folder of "
                 "files is enough, labels are not needed.", icon=":material/upload:")
-        return {"adapt": "none", "target": ""}
+        return {"adapt": BASELINE, "target": ""}
     _valid("train_target", list(options))
     target = st.selectbox("Images of my survey", options, format_func=options.get, key="train_target",
                           persist_state="session", help=plain(known["target"].help))  # fmt: skip

@@ -116,7 +116,7 @@ def test_without_a_twin_or_labels_there_is_no_verdict(easy, hard, tmp_path):
     evaluate_after_training(adapted)
     assert (results_dir(adapted.id) / "adaptation" / "report.json").exists()
     facts = compare_surveys(adapted.id)
-    assert "carries no labels" in sentence(facts)
+    assert "no labelled test images" in sentence(facts)
     assert facts["domain_auc"]["before"]["value"] > 0.5
     with np.load(results_dir(adapted.id) / "adaptation" / "domains.npz") as kept:
         assert (kept["domain_class"][kept["domain"] == 1] == -1).all()
