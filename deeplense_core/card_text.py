@@ -59,7 +59,7 @@ def interval_text(metric: Mapping[str, Any] | None, digits: int = 4) -> str:
     """As "0.9908 (0.9887 to 0.9927)"; a dash where it is undefined or not known."""
     if not metric or metric["value"] is None:
         return "–"
-    value, low, high = (None if metric.get(part) is None else f"{round(metric[part], 6):.{digits}g}"
+    value, low, high = (None if metric.get(part) is None else f"{round(metric[part], digits):.{digits}g}"
                         for part in ("value", "low", "high"))  # fmt: skip
     return str(value) if low in (None, high) else f"{value} ({low} to {high})"
 
