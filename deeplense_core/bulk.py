@@ -14,7 +14,7 @@ import tempfile
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,6 +83,7 @@ Answer = LensImage | BadImageError
 def predict_files(
     model: Answering, paths: Sequence[Path], out: Path, pixel_scale_arcsec: float | None = None,
     workers: int | None = None, progress: Callable[[int, int | None], None] | None = None, shard: Shard | None = None,
+    fit: Callable[[LensImage], LensImage] = lambda image: image,
 ) -> Summary:  # fmt: skip
     """Classifies files, folders of them (with all below) and ZIP files into a table.
 
@@ -95,6 +96,7 @@ def predict_files(
         workers: Processes that read files. Default: half the cores.
         progress: Called with files done and files in all.
         shard: Take only its files.
+        fit: Gives an image the network's bands; where it cannot, it raises a UserError.
 
     Raises:
         UserError: a path that does not exist, no file at all, or none that can be used; another run's journal.
@@ -117,7 +119,7 @@ def predict_files(
         done = journal.taken_up
         items = (item for item in unpack_zips(files(), Path(unpacked)) if not journal.knows(item.key))
         for batch in read_batches(items, workers or default_workers()):
-            journal.append(_ask(model, batch, pixel_scale_arcsec))
+            journal.append(_ask(model, _fitted(batch, fit), pixel_scale_arcsec))
             done += len(batch)
             if progress:
                 progress(done, max(total, done))
@@ -284,9 +286,20 @@ class _Reader:
             decoder.close()
 
 
-def _ask(model: Answering, batch: list[tuple[Item, Answer]], default_scale: float | None) -> list[dict[str, Any]]:
+def _fitted(
+    batch: list[tuple[Item, Answer]], fit: Callable[[LensImage], LensImage]
+) -> Iterator[tuple[Item, Answer]]:
+    """The batch with the network's bands in each image, or why that cannot be."""
+    for item, answer in batch:
+        try:
+            yield item, fit(answer) if isinstance(answer, LensImage) else answer
+        except UserError as err:
+            yield item, BadImageError("other bands", str(err))
+
+
+def _ask(model: Answering, fitted: Iterable[tuple[Item, Answer]], default_scale: float | None) -> list[dict[str, Any]]:
     """Records for the journal, in order; images of one shape and scale are asked about together."""
-    records: dict[int, dict[str, Any]] = {}
+    batch, records = list(fitted), {}
     groups: dict[tuple, list[int]] = {}
     for place, (_, answer) in enumerate(batch):
         if isinstance(answer, BadImageError):
@@ -303,6 +316,7 @@ def _ask(model: Answering, batch: list[tuple[Item, Answer]], default_scale: floa
             continue
         for place, image, prediction in zip(places, images, predictions, strict=True):
             ra, dec = image.meta.get("ra_deg"), image.meta.get("dec_deg")
+            prediction = replace(prediction, warnings=(*image.meta["notes"], *prediction.warnings))
             records[place] = {"row": predicted_row(batch[place][0].name, ra, dec, prediction, model.classes)}
     return [{"key": item.key, "name": item.name, **records[place]} for place, (item, _) in enumerate(batch)]
 

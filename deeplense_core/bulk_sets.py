@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deeplense_core.answers import predicted_row
+from deeplense_core.bands import BandPlan, fit_bands
 from deeplense_core.bulk import Answering, Summary, finish, identity, predict_files
 from deeplense_core.bulk_journal import Journal
 from deeplense_core.bulk_shards import Shard
@@ -17,11 +19,14 @@ from deeplense_core.catalog import check_format
 from deeplense_core.errors import UserError
 
 Progress = Callable[[int, int | None], None]
+Plan = Callable[[Sequence[str]], BandPlan]
+"""Names of an image's bands -> which ones the network gets."""
 
 
 def predict_any(
     model: Answering, paths: Sequence[Path], out: Path, pixel_scale_arcsec: float | None = None,
     workers: int | None = None, progress: Progress | None = None, shard: Shard | None = None,
+    plan: Plan | None = None,
 ) -> tuple[Summary, Path]:  # fmt: skip
     """Predictions for files and folders of them, or for one set of images in an array.
 
@@ -29,6 +34,7 @@ def predict_any(
         model, paths, pixel_scale_arcsec, workers, progress: As :func:`deeplense_core.bulk.predict_files`.
         out: The table; a shard has one of its own beside it (:meth:`deeplense_core.bulk_shards.Shard.path`).
         shard: The part to be done; None: all of it.
+        plan: Says, of the names of an image's bands, which ones the network gets; None: all.
 
     Returns:
         What became of the images, and where the table is.
@@ -38,16 +44,17 @@ def predict_any(
     """
     target = shard.path(out) if shard else out
     if not any(is_set(path) for path in paths):
-        return predict_files(model, paths, target, pixel_scale_arcsec, workers, progress, shard), target
+        fit = (lambda image: fit_bands(image, plan)) if plan else (lambda image: image)
+        return predict_files(model, paths, target, pixel_scale_arcsec, workers, progress, shard, fit), target
     if len(paths) > 1:
         raise UserError("A set of images in one array is predicted alone: give one path at a time.")
     with open_set(paths[0]) as images:
-        return predict_set(model, images, target, pixel_scale_arcsec, progress, shard), target
+        return predict_set(model, images, target, pixel_scale_arcsec, progress, shard, plan), target
 
 
 def predict_set(
     model: Answering, images: ImageSet, out: Path, pixel_scale_arcsec: float | None = None,
-    progress: Progress | None = None, shard: Shard | None = None,
+    progress: Progress | None = None, shard: Shard | None = None, plan: Plan | None = None,
 ) -> Summary:  # fmt: skip
     """Predictions for a set in one array, in its order; see :func:`predict_any`.
 
@@ -55,6 +62,7 @@ def predict_set(
         pixel_scale_arcsec: Where the set does not say.
     """
     check_format(out)
+    bands = plan([f"band {i + 1}" for i in range(images.shape[0])]) if plan else None
     rows = shard.rows(images.count) if shard else range(images.count)
     if not rows:
         raise UserError(f"{str(images.path)!r} has {images.count} images: none for {shard}.")
@@ -64,21 +72,27 @@ def predict_set(
     with Journal(out.with_name(f"{out.name}.part"), made_with) as journal:
         done = journal.taken_up  # rows are done in order, so their number says where to go on
         for block in images.blocks(range(rows.start + done, rows.stop)):
-            journal.append(_ask(model, block, scale))
+            journal.append(_ask(model, block, scale, bands))
             done += len(block.rows)
             if progress:
                 progress(done, len(rows))
         return finish(journal, out, out.with_name(f"{out.stem}.failed.csv"))
 
 
-def _ask(model: Answering, block: Block, scale: float | None) -> Iterator[dict[str, Any]]:
+def _ask(
+    model: Answering, block: Block, scale: float | None, bands: BandPlan | None
+) -> Iterator[dict[str, Any]]:
     """Records for the journal, in order; an image that cannot be used does not stop the others."""
-    good = np.asarray(np.isfinite(block.pixels).all((1, 2, 3)))
-    answers = iter(model.predict(block.pixels if good.all() else block.pixels[good], scale) if good.any() else ())
+    pixels = bands.apply(block.pixels) if bands else block.pixels
+    good = np.asarray(np.isfinite(pixels).all((1, 2, 3)))
+    answers = iter(model.predict(pixels if good.all() else pixels[good], scale) if good.any() else ())
+    notes = (bands.note,) if bands and bands.note else ()
     for row, name, ra, dec, usable in zip(block.rows, block.names, block.ra_deg, block.dec_deg, good.tolist(),
                                           strict=True):  # fmt: skip
         record = {"key": str(row), "name": name}
         if usable:
-            yield record | {"row": predicted_row(name, ra, dec, next(answers), model.classes)}
+            answer = next(answers)
+            answer = replace(answer, warnings=(*notes, *answer.warnings)) if notes else answer
+            yield record | {"row": predicted_row(name, ra, dec, answer, model.classes)}
         else:
             yield record | {"failed": ["NaN or infinite pixels", f"{name!r} has NaN or infinite pixels."]}

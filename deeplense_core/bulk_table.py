@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deeplense_core.bulk_sources import is_hdf5, is_set, open_set
@@ -52,18 +52,18 @@ def read_table(paths: Sequence[Path]) -> pa.Table:
 
 def rows_of(table: pa.Table, wanted: Wanted) -> np.ndarray:
     """Places of the rows that are wanted, in their order."""
-    keep = pc.and_(pc.greater_equal(table["score"], wanted.low), pc.less_equal(table["score"], wanted.high))
+    score = table["score"].to_numpy()
+    keep = (score >= wanted.low) & (score <= wanted.high)
     if wanted.text:
-        keep = pc.and_(keep, pc.match_substring(table["name"], wanted.text, ignore_case=True))
+        keep &= table["name"].to_pandas().str.contains(wanted.text, case=False, regex=False).to_numpy(bool)
     if wanted.classes:
-        keep = pc.and_(keep, pc.is_in(table["class"], pa.array(wanted.classes)))
+        keep &= table["class"].to_pandas().isin(wanted.classes).to_numpy(bool)
     if wanted.warnings != ALL:
-        has = pc.not_equal(table["warning"], "")
-        keep = pc.and_(keep, has if wanted.warnings == WITH else pc.invert(has))
-    rows = np.flatnonzero(keep.to_numpy(zero_copy_only=False))
-    direction = "descending" if wanted.falling else "ascending"
-    order = pc.array_sort_indices(table[wanted.by].combine_chunks().take(pa.array(rows)), order=direction)
-    return rows[order.to_numpy()]
+        keep &= (table["warning"].to_pandas() != "").to_numpy(bool) == (wanted.warnings == WITH)
+    rows = np.flatnonzero(keep)
+    values = score[rows] if wanted.by == "score" else table[wanted.by].to_pandas().to_numpy(object)[rows]
+    order = np.argsort(values, kind="stable")
+    return rows[order[::-1] if wanted.falling else order]
 
 
 def rows_at(table: pa.Table, rows: np.ndarray) -> list[dict[str, Any]]:
@@ -90,9 +90,8 @@ def images_behind(source: Path, names: Sequence[str]) -> list[LensImage | None]:
 
 def _rows_by_name(source: Path, names: Sequence[str]) -> list[int | None]:
     if source.is_dir():
-        ids = pq.read_table(source / "catalog.parquet", columns=["id"])["id"]
-        found = pc.index_in(pa.array([str(name) for name in names]), pc.cast(ids, pa.string()))
-        return found.to_pylist()
+        ids = pd.Index(pq.read_table(source / "catalog.parquet", columns=["id"])["id"].to_pandas().astype(str))
+        return [None if row < 0 else int(row) for row in ids.get_indexer(pd.Index(names))]
     numbers = [re.fullmatch(r".*\[(\d+)\]", name) for name in names]
     return [int(match[1]) if match else None for match in numbers]
 

@@ -114,6 +114,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--average", action="store_true", help="superres: mean over the eight flips and quarter turns")
     sub.add_argument("--scale", type=int, choices=(2, 3, 4), help="superres: of an interpolation; default: 2")
     sub.add_argument("--workers", type=int, metavar="N", help="processes that read files; default: half the cores")
+    sub.add_argument("--bands", metavar="I,J,...", help="bands that the network gets, from 1; default: those of its "
+                     "names, else all")
     sub.add_argument("--shard", metavar="I/N", help="do part I of N alone; its table is FILE-I-of-N beside --out")
 
     sub = verb("models", _models, "List architectures and trained models.")
@@ -344,20 +346,26 @@ def _calibrate(args) -> None:
 
 
 def _predict(args) -> int:
+    from deeplense_core.bands import parse_bands, plan_bands
     from deeplense_core.bulk_sets import predict_any
     from deeplense_core.bulk_shards import parse_shard
     from deeplense_core.progress import bar
     from deeplense_core.trained import load_model
 
     shard = parse_shard(args.shard) if args.shard else None
+    chosen = parse_bands(args.bands) if args.bands else ()
     model = load_model(args.run)
     if model.task == "superres":
-        if shard:
-            raise UserError("--shard is for classify and find; super-resolution takes its files one by one.")
+        if shard or chosen:
+            raise UserError("--shard and --bands are for classify and find; super-resolution takes files whole.")
         return _enhance(args, model)
+
+    def plan(have):
+        return plan_bands(have, model.shape[0], model.card["bands"], chosen)
+
     try:
         with bar("predicting") as update:
-            made, out = predict_any(model, args.paths, args.out, args.pixel_scale, args.workers, update, shard)
+            made, out = predict_any(model, args.paths, args.out, args.pixel_scale, args.workers, update, shard, plan)
     except KeyboardInterrupt:
         print("The same command goes on from here.", file=sys.stderr)
         raise

@@ -23,8 +23,8 @@ FIRST_SAMPLE = 1
 
 
 def classifiers() -> dict[str, str]:
-    """Networks that tell classes apart -> what to call them; those that ship first."""
-    options = network_options({"classify"})
+    """Networks that tell classes apart, or find lenses -> what to call them; those that ship first."""
+    options = network_options({"classify", "find"})
     return dict(sorted(options.items(), key=lambda option: "comes with" not in option[1]))
 
 
@@ -69,7 +69,8 @@ def scale_input(trained_at: float | None) -> float | None:
 def known_reading(uploads: Sequence[Upload], scale: float | None) -> Reading:
     """How the reader last said that these files are to be read, in the boxes of :func:`choose_reading`."""
     hdu, key, plane, bands = (st.session_state.get(_key(uploads, box)) for box in ("hdu", "array", "plane", "bands"))
-    bands = (bands,) if isinstance(bands, int) else tuple(sorted(bands or ())) or None
+    if not isinstance(bands, tuple):
+        bands = (bands,) if isinstance(bands, int) else tuple(sorted(bands or ())) or None
     return Reading(hdu, plane, key, bands, scale)
 
 
@@ -93,6 +94,11 @@ def choose_reading(uploads: Sequence[Upload], shown: Answered, wanted: int) -> N
         _box("Plane", {i: f"{i + 1} of {planes}" for i in range(planes)}, _key(uploads, "plane"))
     elif len(bands) > wanted == 1:
         _box("Band", dict(enumerate(bands)), _key(uploads, "bands"), f"mean of all {len(bands)}")
+    elif len(bands) < wanted:
+        again = tuple(i % len(bands) for i in range(wanted))
+        use = f"{', '.join(bands[i] for i in again)}: its colours mean nothing"
+        _box("Bands", {again: use}, _key(uploads, "bands"),
+             f"the file has {len(bands)}, the network takes {wanted}")  # fmt: skip
     elif len(bands) > wanted:
         st.multiselect(f"Bands: {wanted} of {len(bands)}", range(len(bands)), format_func=lambda i: plain(bands[i]),
                        max_selections=wanted, key=_key(uploads, "bands"))  # fmt: skip

@@ -85,7 +85,7 @@ def actions(one: Answered, answers: Sequence[Answered], ask: Asked) -> None:
         _mark_button(one, ask)
         if len(answers) > 1 and st.button(f"Mark all {len(answers)}", icon=":material/bookmarks:",
                                           key="analyse_mark_all"):  # fmt: skip
-            _remember(mark((shown_image(each.upload, ask.reading, ask.network.shape[0]), _row(each, ask))
+            _remember(mark((shown_image(each.upload, ask.reading, ask.network), _row(each, ask))
                            for each in answers))  # fmt: skip
         action = st.session_state.get("analyse_action")
         if action and st.button("Undo", icon=":material/undo:", key="analyse_undo"):
@@ -101,7 +101,7 @@ def actions(one: Answered, answers: Sequence[Answered], ask: Asked) -> None:
 
 
 def _mark_button(one: Answered, ask: Asked) -> None:
-    image = shown_image(one.upload, ask.reading, ask.network.shape[0])
+    image = shown_image(one.upload, ask.reading, ask.network)
     on_list = image_id(image) in {entry.id for entry in marked()}
     if st.button("Marked" if on_list else "Mark for inspection", key="analyse_mark",
                  icon=":material/bookmark_added:" if on_list else ":material/bookmark_add:"):  # fmt: skip
@@ -114,5 +114,5 @@ def _remember(action: str) -> None:
 
 
 def _row(one: Answered, ask: Asked) -> dict[str, Any]:
-    image = shown_image(one.upload, ask.reading, ask.network.shape[0])
+    image = shown_image(one.upload, ask.reading, ask.network)
     return answer_row(one.name, image, one.prediction, ask.network.classes, ask.model)

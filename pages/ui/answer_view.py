@@ -120,7 +120,7 @@ def _evidence_panels(one: Answered, image: LensImage, ask: Asked) -> tuple[list[
 def _step_panels(one: Answered, ask: Asked) -> list[Panel]:
     from deeplense_core.examine import steps
 
-    image = shown_image(one.upload, ask.reading, ask.network.shape[0])
+    image = shown_image(one.upload, ask.reading, ask.network)
     return [Panel(step.pixels, step.title, step.pixel_scale_arcsec, unit=image.meta.get("unit", "") if i == 0 else "",
                   stretch="linear" if i >= 3 else "")
             for i, step in enumerate(steps(ask.network, image))]  # fmt: skip

@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 import streamlit as st
 
+from deeplense_core.bands import BandPlan, band_names, fit_bands, plan_bands
 from deeplense_core.cards import find_card
 from deeplense_core.display import to_png, to_rgb
 from deeplense_core.errors import UserError
@@ -117,7 +118,7 @@ def _ask(upload: Upload, model: str, made: float, reading: Reading) -> Answered:
     choices = {name: whole.meta[name] for name in ("hdus", "keys", "planes") if name in whole.meta}
     choices["bands"] = band_names(whole)
     try:
-        image = _as_bands(whole, network.shape[0], reading.bands)
+        image = fit_bands(whole, _plan(network, reading))
         prediction = network.predict(image.pixels[None], image.pixel_scale_arcsec)[0]
     except UserError as err:
         return Answered(upload, str(err), choices=choices)
@@ -125,35 +126,20 @@ def _ask(upload: Upload, model: str, made: float, reading: Reading) -> Answered:
     return Answered(upload, "", prediction, choices, _thumbnail(image.pixels))
 
 
-def shown_image(upload: Upload, reading: Reading, bands: int) -> LensImage:
-    """The image as a network of ``bands`` bands was given it; kept on disk, so read in no time."""
-    return _as_bands(whole_image(upload, reading), bands, reading.bands)
+def shown_image(upload: Upload, reading: Reading, network: Any) -> LensImage:
+    """The image as a network was given it; kept on disk, so read in no time."""
+    return fit_bands(whole_image(upload, reading), _plan(network, reading))
+
+
+def _plan(network: Any, reading: Reading) -> Callable[[Sequence[str]], BandPlan]:
+    """Which bands the network gets."""
+    return lambda have: plan_bands(have, network.shape[0], network.card["bands"], reading.bands or ())
 
 
 def whole_image(upload: Upload, reading: Reading) -> LensImage:
     """The image with all its bands, as the reader wants the file to be read."""
     image = read(upload, hdu=reading.hdu, plane=reading.plane, key=reading.key)
     return replace(image, pixel_scale_arcsec=image.pixel_scale_arcsec or reading.pixel_scale_arcsec)
-
-
-def _as_bands(image: LensImage, wanted: int, bands: tuple[int, ...] | None) -> LensImage:
-    """The image with as many bands as a network takes, saying what became of the others."""
-    names, notes = band_names(image), list(image.meta["notes"])
-    if bands and max(bands) < len(names) and len(bands) == wanted:
-        if len(bands) < len(names):
-            notes.append(f"only {', '.join(names[i] for i in bands)} of {len(names)} bands")
-        pixels, kept = image.pixels[list(bands)], tuple(names[i] for i in bands)
-    elif wanted == 1 and len(names) > 1:
-        notes.append(f"mean of {len(names)} bands: the network was trained on one")
-        pixels, kept = image.pixels.mean(axis=0, keepdims=True), ("mean",)
-    else:
-        return image
-    return replace(image, pixels=pixels, bands=kept, meta={**image.meta, "notes": notes})
-
-
-def band_names(image: LensImage) -> list[str]:
-    """What the bands are called, by number where the file does not say."""
-    return list(image.bands) or [f"band {i + 1}" for i in range(len(image.pixels))]
 
 
 def _thumbnail(pixels: np.ndarray) -> str:
@@ -168,7 +154,7 @@ def evidence(upload: Upload, model: str, made: float, reading: Reading, target: 
     from deeplense_core.examine import evidence_map
 
     network = trained(model, made)
-    return evidence_map(network, shown_image(upload, reading, network.shape[0]), target, kind)
+    return evidence_map(network, shown_image(upload, reading, network), target, kind)
 
 
 @st.cache_data(max_entries=1_000, show_spinner=False)
@@ -177,7 +163,7 @@ def change_when_turned(upload: Upload, model: str, made: float, reading: Reading
     from deeplense_core.examine import largest_change, turned_probabilities
 
     network = trained(model, made)
-    return largest_change(turned_probabilities(network, shown_image(upload, reading, network.shape[0])))
+    return largest_change(turned_probabilities(network, shown_image(upload, reading, network)))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network …")

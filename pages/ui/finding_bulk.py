@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import streamlit as st
 
 from deeplense_core import bulk_jobs
@@ -132,7 +131,7 @@ def catalogue(one: Scored, when: str) -> None:
     lines = rows_at(table, shown)
     names = tuple(line["name"] for line in lines)
     pictures = _pictures(str(one.source), names)
-    frame = pd.DataFrame(lines).drop(columns=[c for c in ("ra", "dec") if pc.all(table[c].is_null()).as_py()])
+    frame = pd.DataFrame(lines).drop(columns=[c for c in ("ra", "dec") if table[c].null_count == len(table)])
     frame.insert(0, "image", pictures)
     event: Any = st.dataframe(
         frame, hide_index=True, row_height=ROW_PX, height=min(38 + ROW_PX * len(frame) + 2, 640),
