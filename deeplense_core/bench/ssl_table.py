@@ -47,10 +47,6 @@ class Row:
         """A baseline that was scored together with these networks."""
         return Row.of(baseline, (), self.folders[:seeds], baseline)
 
-    def auc(self) -> float:
-        """Macro AUC, mean over seeds."""
-        return float(over_seeds(self.labels, self.probabilities, 1)[0])
-
 
 def macro_auc(labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n k"]):
     """Macro AUC as a function of weights (n, b) -> {"auc": (b,)}."""

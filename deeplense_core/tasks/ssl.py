@@ -44,7 +44,8 @@ class SslConfig:
 
 @TASKS.register("ssl", configs=(SslConfig, MethodConfig, ViewConfig, PreprocessConfig), labelled=False,
                 evaluate=evaluate, label="Self-supervised",
-                defaults={"val_images": 900, "curriculum_start": 1.0, "weight_decay": 1e-4, "patience": 0})
+                defaults={"val_images": 900, "test_images": 1500, "curriculum_start": 1.0, "weight_decay": 1e-4,
+                          "patience": 0})
 class SslTask:
     """Learn features of lenses without labels: two views of one lens shall look alike to the network."""
 

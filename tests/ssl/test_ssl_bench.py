@@ -13,7 +13,7 @@ from deeplense_core.spec import make_config
 
 LABELS = np.arange(300) % 3
 METRIC = {"value": 0.5, "low": 0.4, "high": 0.6}
-REPORT = {name: METRIC for name in ("probe_auc_macro_1_percent", "knn_accuracy", "rotation_error", "effective_rank")}
+REPORT = dict.fromkeys(("probe_auc_macro_1_percent", "knn_accuracy", "rotation_error", "effective_rank"), METRIC)
 
 
 def row(name: str, strength: float, seeds: int = 2) -> Row:
