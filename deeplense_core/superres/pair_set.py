@@ -22,6 +22,8 @@ from deeplense_core.images import LensImage, read_image
 from deeplense_core.reading.decode import decode
 from deeplense_core.superres.register_pair import RegisteredPair, noise_of, register
 
+KIND = "registered pair"
+"""Of the manifest's ``source``."""
 FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 _REACH_FWHM = 3.0
 """Half a side of the picture of a Gaussian, in its widths."""
@@ -46,12 +48,29 @@ def register_files(
         UserError: files that cannot be read, without coordinates, or that do not show the same sky.
     """
     coarse, fine = decode(lr, lr.name), decode(hr, hr.name)
-    psfs = [psf_of(given, image) for given, image in ((psf_lr, coarse), (psf_hr, fine))]
-    if len(psfs[0]) not in (1, len(coarse.pixels)):
-        raise UserError(f"{psf_lr!r} holds {len(psfs[0])} point-spread functions and {lr.name!r} has "
-                        f"{len(coarse.pixels)} bands. Give one for each band, or one for all.")
-    pair = register(coarse, fine, psfs[0], psfs[1][0], scale)
+    pair = register(coarse, fine, *psfs_of(coarse, fine, psf_lr, psf_hr), scale)
     return write_pair(pair, out), pair
+
+
+def psfs_of(
+    lr: LensImage, hr: LensImage, psf_lr: str | np.ndarray, psf_hr: str | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both point-spread functions for :func:`register`, (c, k, k) or (1, k, k) and (k, k), odd sides.
+
+    Args:
+        lr, hr: The images.
+        psf_lr, psf_hr: As they are, (n, k, k), or as :func:`psf_of` takes them.
+
+    Raises:
+        UserError: as there, or a number of planes that fits neither one nor every band.
+    """
+    coarse, fine = (
+        psf_of(given, image) if isinstance(given, str) else given for given, image in ((psf_lr, lr), (psf_hr, hr))
+    )
+    if len(coarse) not in (1, len(lr.pixels)):
+        raise UserError(f"The coarse point-spread function has {len(coarse)} planes and {lr.meta['name']!r} has "
+                        f"{len(lr.pixels)} bands. Give one for each band, or one for all.")
+    return coarse, fine[0]
 
 
 def psf_of(given: str, image: LensImage) -> np.ndarray:
@@ -82,28 +101,37 @@ def gaussian_psf(fwhm_px: float) -> np.ndarray:
     return np.outer(along, along) / along.sum() ** 2
 
 
+def about(pair: RegisteredPair) -> dict[str, Any]:
+    """All that the comparison gave, as a manifest keeps it."""
+    return {
+        "kind": KIND, "lr": str(pair.lr.meta["name"]), "hr": str(pair.hr.meta["name"]),
+        "band": band_names(pair.lr)[pair.band], "bands": [asdict(row) for row in band_table(pair)],
+        "shift_arcsec": list(pair.shift_arcsec), "border": pair.border, "matching_kernel": pair.kernel.tolist(),
+        "wcs": pair.lr.meta["wcs"], "fine_wcs": pair.hr.meta["wcs"],
+    }  # fmt: skip
+
+
+def numbers(pair: RegisteredPair) -> dict[str, float]:
+    """The pair's numeric columns in a catalogue; ``hr_noise`` is in the unit of the coarse band, too."""
+    check = pair.checks[pair.band]
+    return {
+        "lr_noise": check.noise, "hr_noise": abs(check.zero_point) * noise_of(pair.hr.pixels[0]),
+        "zero_point": check.zero_point, "background": check.background, "residual_rms": check.residual_rms,
+        "correlation": check.correlation,
+    }  # fmt: skip
+
+
 def write_pair(pair: RegisteredPair, out: Path) -> Dataset:
     """The data set: the coarse band, the fine image in its unit, and in the manifest all that the comparison gave."""
-    band = band_names(pair.lr)[pair.band]
+    facts = about(pair)
     images, targets = pair.lr.pixels[pair.band, None, None], pair.hr_in_lr_unit[None]
-    check = pair.checks[pair.band]
-    source = {
-        "kind": "registered pair", "lr": str(pair.lr.meta["name"]), "hr": str(pair.hr.meta["name"]), "band": band,
-        "bands": [asdict(row) for row in band_table(pair)], "shift_arcsec": list(pair.shift_arcsec),
-        "border": pair.border, "matching_kernel": pair.kernel.tolist(), "wcs": pair.lr.meta["wcs"],
-        "fine_wcs": pair.hr.meta["wcs"],
-    }  # fmt: skip
-    rows = {
-        "id": [f"{pair.lr.meta['name']} {band}"], "label": [""], "split": ["test"], "lr_noise": [check.noise],
-        "hr_noise": [abs(check.zero_point) * noise_of(pair.hr.pixels[0])], "zero_point": [check.zero_point],
-        "background": [check.background], "residual_rms": [check.residual_rms], "correlation": [check.correlation],
-    }  # fmt: skip
+    rows = {"id": [f"{facts['lr']} {facts['band']}"], "label": [""], "split": ["test"]}
     with DatasetWriter(
-        out, classes=(), shape=images.shape[1:], source=source, bands=(band,), units=str(pair.lr.meta.get("unit", "")),
-        pixel_scale_arcsec=pair.lr.pixel_scale_arcsec, target_shape=targets.shape[1:],
-        target_pixel_scale_arcsec=pair.hr.pixel_scale_arcsec,
+        out, classes=(), shape=images.shape[1:], source=facts, bands=(facts["band"],),
+        units=str(pair.lr.meta.get("unit", "")), pixel_scale_arcsec=pair.lr.pixel_scale_arcsec,
+        target_shape=targets.shape[1:], target_pixel_scale_arcsec=pair.hr.pixel_scale_arcsec,
     ) as writer:  # fmt: skip
-        writer.append(images, rows, targets)
+        writer.append(images, {**rows, **{name: [value] for name, value in numbers(pair).items()}}, targets)
         return writer.finish()
 
 

@@ -13,7 +13,6 @@ from deeplense_core.cli import main
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
-from deeplense_core.losses import perceptual
 from deeplense_core.losses.pixel import matching_blur, noise_variance
 from deeplense_core.metrics.superres import paired_means, summary
 from deeplense_core.models.interpolation import enlarge
@@ -58,15 +57,6 @@ def files(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def quick_features(monkeypatch):
-    """VGG19 as it is built, without asking any network for its weights."""
-    monkeypatch.setattr(perceptual, "_load_torchvision", lambda net: setattr(net, "origin", "no weights"))
-    perceptual.vgg19.cache_clear()
-    yield
-    perceptual.vgg19.cache_clear()
-
-
 @pytest.fixture(scope="module")
 def registered(files):
     command = ["register", str(files / "coarse.fits"), str(files / "fine.fits"), "--psf-lr", str(COARSE_FWHM),
@@ -88,8 +78,8 @@ def test_a_pair_of_files_becomes_a_data_set(registered):
     low, high = registered.images[0, 0, border:-border, border:-border], registered.targets[0, 0]
     high = high[2 * border : -2 * border, 2 * border : -2 * border]
     assert high.mean() == pytest.approx(low.mean(), rel=5e-3)
-    assert WCS(fits.Header.fromstring(source["fine_wcs"], sep="\n")).pixel_to_world_values(0.5, 0.5) == pytest.approx(
-        WCS(fits.Header.fromstring(source["wcs"], sep="\n")).pixel_to_world_values(0, 0), abs=1e-9)
+    coarse, fine = (WCS(fits.Header.fromstring(source[grid], sep="\n")) for grid in ("wcs", "fine_wcs"))
+    np.testing.assert_allclose(fine.pixel_to_world_values(0.5, 0.5), coarse.pixel_to_world_values(0, 0), atol=1e-9)
     words = "\n".join(pair_lines(source, registered.images.shape[1:], COARSE, 2))
     assert "nits: both in those of the coarse" in words
     assert "one zero point for galaxies of all colours" in words
@@ -191,7 +181,7 @@ def test_a_download_keeps_place_scale_and_flux(per_pixel):
         header, pixels = hdus[0].header, np.array(hdus[0].data)
     assert header["PIXSCALE"] == pytest.approx(0.1)
     assert header["BUNIT"] == "nJy"
-    assert WCS(header).pixel_to_world_values(4.5, 4.5) == pytest.approx(grid.sky(np.array(2.0), np.array(2.0)))
+    np.testing.assert_allclose(WCS(header).pixel_to_world_values(4.5, 4.5), grid.sky(np.array(2.0), np.array(2.0)))
     area = 1 if per_pixel else 1 / 4
     assert pixels.sum() * area == pytest.approx(coarse.sum(), rel=1e-5)
     plain = fits.open(io.BytesIO(fits_bytes(fine, 2, "nearest", coarse_scale_arcsec=0.2)))[0].header

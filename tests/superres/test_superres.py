@@ -7,16 +7,19 @@ import pytest
 import torch
 from astropy.io import fits
 from astropy.wcs import WCS
+from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from deeplense_core.augment import d4
+from deeplense_core.bench.superres import PlainEdsr
 from deeplense_core.losses.adversarial import discriminator_loss, frozen, generator_loss
 from deeplense_core.metrics import superres as metrics
 from deeplense_core.models import build_model
 from deeplense_core.models.esrgan import Discriminator
 from deeplense_core.models.interpolation import KERNELS, enlarge
-from deeplense_core.superres.enhance import enhance
-from deeplense_core.superres.enhance_files import finer_header, tiles
+from deeplense_core.superres.enhance import enhance, in_unit
+from deeplense_core.superres.enhance_files import enhance_files, finer_header, tiles
+from deeplense_core.trained import load_model
 
 SMALL = {"srcnn": {"width": 4, "narrow": 4}, "edsr": {"width": 4, "blocks": 1}, "esrgan": {"width": 4, "growth": 4},
          "rcan": {"width": 8, "groups": 1, "blocks": 1, "window": 7},
@@ -45,10 +48,17 @@ def test_networks_learn_enlarge_and_agree_on_tiles(name, scale):
     assert np.abs(joined - whole).max() < 1e-4 * np.abs(whole).max()
 
 
+def test_the_peer_of_the_bench_is_the_same_network():
+    net, images = load_model("edsr-x2").net, 100 * torch.rand(2, 1, 20, 24)
+    with torch.no_grad():
+        assert torch.allclose(PlainEdsr(net)(images), net(images), atol=1e-3)
+
+
 def test_averaging_is_equivariant():
     net, images = small("edsr"), torch.rand(1, 1, 12, 12)
     base = enhance(net, images, True)
     assert (enhance(net, d4(images, 5), False) - d4(enhance(net, images, False), 5)).abs().max() > 1e-4
+    assert torch.allclose(enhance(net, torch.cat([images] * 200), True)[-1:], base, atol=1e-5)  # a few at a time
     for element in range(8):
         assert (enhance(net, d4(images, element), True) - d4(base, element)).abs().max() < 1e-5
 
@@ -62,14 +72,34 @@ def test_interpolation_keeps_brightness(name):
         assert torch.allclose(enlarge(ramp, 2, name)[0, 0, 16, 6:-6], there[6:-6], atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("name", KERNELS)
+def test_interpolation_is_that_of_pillow(name, scale):
+    """Away from the border, where Pillow shortens its kernel and we repeat the last pixel."""
+    pixels = np.random.default_rng(0).normal(5, 2, (17, 21)).astype(np.float32)
+    method = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR,
+              "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}[name]
+    theirs = np.asarray(Image.fromarray(pixels).resize((21 * scale, 17 * scale), method))
+    ours = enlarge(torch.from_numpy(pixels)[None, None], scale, name)[0, 0].numpy()
+    border = 3 * scale
+    inner = (slice(border, -border),) * 2
+    np.testing.assert_allclose(ours[inner], theirs[inner], atol=2e-5)
+    if name in ("nearest", "bilinear"):  # those are torch's to the last pixel
+        more = {} if name == "nearest" else {"align_corners": False}
+        torchs = torch.nn.functional.interpolate(torch.from_numpy(pixels)[None, None], scale_factor=scale, mode=name,
+                                                 **more)[0, 0]  # fmt: skip
+        np.testing.assert_allclose(ours, torchs, atol=2e-5)
+
+
 def test_metrics_equal_scikit_image():
     rng = np.random.default_rng(0)
     a, b = (rng.normal(5, 2, (3, 1, 30, 34)).astype(np.float32) for _ in range(2))
     psnr, ssim = metrics.psnr(metrics.mse(a, b), 9.0), metrics.ssim(a, b, 9.0)
     for i in range(3):
-        assert psnr[i] == pytest.approx(peak_signal_noise_ratio(b[i, 0], a[i, 0], data_range=9.0), abs=1e-5)
-        theirs = structural_similarity(b[i, 0].astype(float), a[i, 0].astype(float), data_range=9.0, sigma=1.5,
-                                       gaussian_weights=True, use_sample_covariance=False)
+        observed, made = b[i, 0].astype(float), a[i, 0].astype(float)
+        assert psnr[i] == pytest.approx(peak_signal_noise_ratio(observed, made, data_range=9.0), abs=1e-6)
+        theirs = structural_similarity(observed, made, data_range=9.0, sigma=1.5, gaussian_weights=True,
+                                       use_sample_covariance=False)
         assert ssim[i] == pytest.approx(theirs, abs=1e-6)
     with pytest.raises(ArithmeticError, match="below the PSNR"):
         metrics.check_jensen(41.97, 42.24)
@@ -87,6 +117,24 @@ def test_relativistic_losses_and_no_gradient_leaks():
     assert image.grad is not None
     assert all(p.grad is None for p in judge.parameters())
     assert all(p.requires_grad for p in judge.parameters())
+
+
+def test_a_large_file_has_no_seams(tmp_path):
+    """Through tiles as a whole survey image goes, against the whole at once: far below the noise."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:300, :280]
+    noise = 1.5
+    pixels = 200 * np.exp(-((np.hypot(x % 70 - 35, y % 70 - 35) - 16) ** 2) / 8) + rng.normal(0, noise, x.shape)
+    fits.PrimaryHDU(pixels.astype(np.float32)).writeto(tmp_path / "wide.fits")
+    model = load_model("edsr-x2")
+    made = enhance_files(model, [tmp_path / "wide.fits"], tmp_path / "fine.fits")  # tiles of 256: 2 x 2 of them
+    assert not made.failed
+    fine = np.asarray(fits.getdata(tmp_path / "fine.fits"))
+    assert fine.shape == (600, 560)
+    once = in_unit(model.net, torch.from_numpy(pixels.astype(np.float32))[None, None], False, model.card["noise"])
+    off = np.abs(fine - once[0, 0].numpy())
+    assert off.max() < 1e-2 * noise
+    assert fine.std() > 10
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -1,0 +1,106 @@
+"""Training against a discriminator: it warms up, learns, and goes on bit for bit where it was stopped."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from deeplense_core import train
+from deeplense_core.data import DatasetWriter
+from deeplense_core.models import MODELS, build_model, learns
+from deeplense_core.runs import Run
+
+SMALL = {"width": 4, "growth": 4, "blocks": 1, "crop": 6, "batch_size": 4, "epochs": 2, "warm_up": 0.25,
+         "adversarial": 0.3, "perceptual": 0.5, "perceptual_layer": "conv1_2", "compile": "off",
+         "precision": "float32"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """Rings of 16 x 16 and their means over 2 x 2, each with noise of its own."""
+    rng, count = np.random.default_rng(0), 36
+    y, x = np.mgrid[:16, :16] - 7.5
+    high = 100 * np.exp(-((np.hypot(x, y) - rng.uniform(3, 6, (count, 1, 1))) ** 2))[:, None]
+    low = high.reshape(count, 1, 8, 2, 8, 2).mean((3, 5))
+    truth = {"truth_sky": 10.0, "truth_hr_counts_per_unit": 1.0, "truth_lr_counts_per_unit": 4.0}
+    rows = {"label": [""] * count, "split": ["train"] * 20 + ["val"] * 16,
+            **{name: np.full(count, value) for name, value in truth.items()}}  # fmt: skip
+    folder = tmp_path_factory.mktemp("pairs") / "rings"
+    with DatasetWriter(folder, classes=(), shape=(1, 8, 8), target_shape=(1, 16, 16), source={"kind": "test"}) as out:
+        out.append(low + rng.normal(0, 1, low.shape), rows, high + rng.normal(0, 2, high.shape))
+        out.finish()
+    return folder
+
+
+def state(run: Run) -> dict:
+    raw = run.latest_checkpoint()
+    assert raw is not None
+    return torch.load(io.BytesIO(raw), weights_only=True)
+
+
+def same(a, b) -> bool:
+    """Equal bit for bit, whatever they hold."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 7])
+def test_generator_discriminator_and_optimizer_resume_bit_for_bit(pairs, quick_features, monkeypatch, stop_at):
+    """Stopped in the warm-up, with the discriminator at work, and in the second epoch; 5 steps are an epoch."""
+    whole, broken = (Run.create(train.plan("superres", str(pairs), "esrgan", SMALL, seed=3, device="cpu"))
+                     for _ in range(2))  # fmt: skip
+    assert train.train(whole) == "done"
+    asked = iter([False] * (stop_at - 1) + [True])
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "should_stop", lambda self: next(asked))
+        assert train.train(broken) == "cancelled"
+    assert train.train(broken) == "done"
+    ends = state(whole), state(broken)
+    assert ends[0].keys() == ends[1].keys()
+    assert {"companion", "optimizer"} <= ends[0].keys()
+    for part in ends[0]:
+        assert same(ends[0][part], ends[1][part]), part
+    assert whole.read_file("model.safetensors") == broken.read_file("model.safetensors")
+
+
+def test_the_discriminator_learns_after_the_warm_up_and_is_watched(pairs, quick_features, monkeypatch):
+    monkeypatch.setattr(train.Pace, "EVERY_S", 0.0)
+    run = Run.create(train.plan("superres", str(pairs), "esrgan", SMALL, seed=3, device="cpu"))
+    train.train(run)
+    rows = run.metrics("train")
+    watched = [row for row in rows if "discriminator_accuracy" in row]
+    assert watched
+    assert len(watched) < len(rows), "there is no warm-up"
+    assert all(0 <= row["discriminator_accuracy"] <= 1 for row in watched)
+    torch.manual_seed(3)
+    job = train.setup(run.spec)
+    assert job.companion is not None
+    before, after = job.companion.state_dict(), state(run)["companion"]
+    assert any(not torch.equal(before[name], after[name]) for name in before if name.endswith("original"))
+    assert "perceptual_weights" in run.read_file("model.json").decode()
+
+
+@pytest.mark.parametrize("name", [*(n for n, e in MODELS.items() if "superres" in e.about["tasks"] and learns(e)
+                                    and n != "cascade"), "cascade:srcnn+edsr"])  # fmt: skip
+@pytest.mark.parametrize("scale", [2, 4])
+def test_what_is_saved_is_loaded(name, scale):
+    nets = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        net = build_model(name, {}, in_channels=2, scale=scale, unit=50.0).eval()
+        for parameter in net.parameters():
+            torch.nn.init.normal_(parameter, 0, 0.05)
+        nets.append(net)
+    images = 50 * torch.rand(1, 2, 12, 10)
+    with torch.no_grad():
+        assert not torch.equal(nets[0](images), nets[1](images))
+        nets[1].load_state_dict(load(save({k: v.contiguous() for k, v in nets[0].state_dict().items()})))
+        assert torch.equal(nets[0](images), nets[1](images))
