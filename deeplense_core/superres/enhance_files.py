@@ -187,6 +187,11 @@ def finer_header(header: fits.Header, scale: int, name: str) -> fits.Header:
     return fine
 
 
+def finer_wcs(cards: str, scale: int) -> str:
+    """Celestial cards, one a line, of the grid that is ``scale`` times finer."""
+    return finer_header(fits.Header.fromstring(cards, sep="\n"), scale, "").tostring(sep="\n", endcard=False)
+
+
 def _finer(key: str, number: float, scale: int, unchanged: int | float) -> int | float:
     if _REFERENCE.fullmatch(key):
         return scale * (number - 0.5) + 0.5

@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
 
+from deeplense_core.cards import find_card, shipped_models
+from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
 from deeplense_core.plots.answer import probability_figure
-from pages.ui.answers import Answered, Reading, change_when_turned, evidence, made_at, shown_image, trained, whole_image
+from pages.ui.answers import (
+    Answered,
+    Reading,
+    change_when_turned,
+    evidence,
+    feature_shares,
+    finer,
+    made_at,
+    shown_image,
+    trained,
+    whole_image,
+)
 from pages.ui.glossary import TERMS, meaning
 from pages.ui.messages import guard, plain
+from pages.ui.own_sky import MOST_VALUES
 from pages.ui.state import remember
 from pages.ui.theme import class_label, theme_name
 from pages.ui.viewer import Panel, viewer
 
-VIEWS = ("Image", "Evidence", "Preprocessing")
+VIEWS = ("Image", "Evidence", "Preprocessing", "Super-resolved")
 EVIDENCE = {"grad-cam": "Grad-CAM", "occlusion": "Occlusion"}
+OF_FUSION = {"attention": "Attention"}
+"""Evidence of networks that see features beside the image."""
+SHOWN_FEATURES = 8
 PICTURE_PX, ANSWER_PX = 624, 324
 STEADY = 0.02
 """Change of a probability under flips and turns up to which an answer is called steady."""
@@ -27,7 +45,11 @@ WHAT_IT_IS = {
     "features, and scaled to this image's own maximum.",
     "occlusion": "Occlusion: how far the odds of this class fall (or, below 0, rise) when a square of the image is "
     "covered with sky. In natural logarithms.",
+    "attention": "Attention: which places of the image the network joined to its answer, weighed by what that did for "
+    "the odds of this class. As coarse as its image tokens.",
 }
+FINER = "What a network that knows simulated lenses expects a finer camera to see. It can invent structure: the page " \
+    "Super-resolution shows what the data confirm."
 NOT_WHY = "It shows where the network looks, not whether it is right."
 
 
@@ -74,6 +96,9 @@ def _picture(one: Answered, ask: Asked) -> None:
     if view == "Evidence":
         with bar:
             panels, words = _evidence_panels(one, image, ask)
+    elif view == "Super-resolved":
+        with bar:
+            panels, words = _finer_panels(one, image, ask)
     elif view == "Preprocessing":
         panels, words = _step_panels(one, ask), "What the network was given, step by step, in its own pixels."
     else:
@@ -82,6 +107,22 @@ def _picture(one: Answered, ask: Asked) -> None:
     colours = "colour" if len(panels) == 1 and len(image.pixels) >= 3 else "gray"
     viewer(panels, key=f"analyse_viewer_{view}_{colours}", height=420 if len(panels) == 1 else 300)
     st.caption(plain(words))
+    if view == "Evidence" and st.session_state.get("analyse_evidence") in OF_FUSION:
+        _feature_bars(one, ask, st.session_state["analyse_target"])
+
+
+def _feature_bars(one: Answered, ask: Asked, target: str) -> None:
+    """The features that carried most of the decision, beside what they are in this image."""
+    shares = feature_shares(one.upload, ask.model, made_at(ask.model), ask.reading, target)
+    most = sorted(shares.items(), key=lambda item: -item[1][1])[:SHOWN_FEATURES]
+    together = sum(share for _, share in shares.values())
+    st.caption(f"{together:.0%} of the decision went through features, the rest through the image.".replace("%", " %"))
+    rows = [{"Feature": name.removeprefix("feature_").replace("_", " "),
+             "In this image": f"{value:.3g}" if math.isfinite(value) else "unknown", "Share": share}
+            for name, (value, share) in most]  # fmt: skip
+    bar = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=max(r["Share"] for r in rows) or 1)
+    st.dataframe(rows, hide_index=True, column_config={"Share": bar}, key="analyse_features",
+                 alt="Features by their share of the decision")  # fmt: skip
 
 
 def _panel(image: LensImage, title: str, **more: Any) -> Panel:
@@ -108,13 +149,33 @@ def _evidence_panels(one: Answered, image: LensImage, ask: Asked) -> tuple[list[
     classes = ask.network.classes
     target = st.selectbox("Class", classes, one.best, format_func=class_label, key="analyse_target",
                           label_visibility="collapsed", width=164)  # fmt: skip
-    kind = st.selectbox("Kind of map", list(EVIDENCE), format_func=EVIDENCE.get, key="analyse_evidence",
+    kinds = EVIDENCE | (OF_FUSION if ask.network.features else {})
+    if st.session_state.get("analyse_evidence") not in kinds:  # chosen for a network that had it
+        st.session_state.pop("analyse_evidence", None)
+    kind = st.selectbox("Kind of map", list(kinds), format_func=kinds.get, key="analyse_evidence",
                         label_visibility="collapsed", width=116)  # fmt: skip
     with st.spinner("Covering one part of the image after the other …" if kind == "occlusion" else "Looking …"):
         found = evidence(one.upload, ask.model, made_at(ask.model), ask.reading, target, kind)
-    title = f"{EVIDENCE[kind]}: {class_label(target)}"
-    reach = "" if kind == "grad-cam" else f" Here from {found.min():+.2g} to {found.max():+.2g}."
+    title = f"{kinds[kind]}: {class_label(target)}"
+    reach = "" if kind != "occlusion" else f" Here from {found.min():+.2g} to {found.max():+.2g}."
     return [_panel(image, title, overlay=found, overlay_title=title)], f"{WHAT_IT_IS[kind]}{reach} {NOT_WHY}"
+
+
+def _finer_panels(one: Answered, image: LensImage, ask: Asked) -> tuple[list[Panel], str]:
+    """The image and what a super-resolution network makes of it, under one zoom."""
+    from deeplense_core.superres.enhance_files import finer_wcs
+
+    known = [name for name in shipped_models() if find_card(name).card["task"] == "superres"]
+    model = st.selectbox("Network", known, key="analyse_finer", label_visibility="collapsed", width=164)
+    if image.pixels.size > MOST_VALUES:
+        raise UserError(f"{one.name!r} has {image.pixels.size:,} pixel values, more than the {MOST_VALUES:,} that the "
+                        f"page makes finer. On the command line: predict {model} FILE --out fine.fits.")  # fmt: skip
+    made = finer(one.upload, model, made_at(model), ask.reading)
+    times = made.shape[-1] // image.pixels.shape[-1]
+    scale, wcs = image.pixel_scale_arcsec, image.meta.get("wcs")
+    fine = replace(image, pixels=made, pixel_scale_arcsec=scale / times if scale else None,
+                   meta={**image.meta, "wcs": finer_wcs(wcs, times) if wcs else None})  # fmt: skip
+    return [_panel(image, one.name, lock="sky"), _panel(fine, f"{model}: {times} times finer", lock="sky")], FINER
 
 
 def _step_panels(one: Answered, ask: Asked) -> list[Panel]:

@@ -157,6 +157,17 @@ def evidence(upload: Upload, model: str, made: float, reading: Reading, target: 
     return evidence_map(network, shown_image(upload, reading, network), target, kind)
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def feature_shares(
+    upload: Upload, model: str, made: float, reading: Reading, target: str
+) -> dict[str, tuple[float, float]]:
+    """Column -> its value for this image, and its share of the decision for a class."""
+    from deeplense_core.examine import carried
+
+    network = trained(model, made)
+    return carried(network, shown_image(upload, reading, network), target)[1]
+
+
 @st.cache_data(max_entries=1_000, show_spinner=False)
 def change_when_turned(upload: Upload, model: str, made: float, reading: Reading) -> float:
     """The most that a probability changes under flips and quarter turns of the image."""
@@ -164,6 +175,15 @@ def change_when_turned(upload: Upload, model: str, made: float, reading: Reading
 
     network = trained(model, made)
     return largest_change(turned_probabilities(network, shown_image(upload, reading, network)))
+
+
+@st.cache_data(max_entries=32, show_spinner="Making it finer …")
+def finer(upload: Upload, model: str, made: float, reading: Reading) -> np.ndarray:
+    """The whole image as a super-resolution network sees it, (c, H, W)."""
+    from deeplense_core.superres.enhance_files import enhance_image
+
+    image = whole_image(upload, reading)
+    return enhance_image(trained(model, made), image.pixels, averaged=False, name=upload.name)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network …")

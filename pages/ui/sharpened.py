@@ -59,11 +59,9 @@ def fine_wcs(pair: Pair, scale: int) -> str | None:
     """Celestial cards of the fine grid, one a line; None without coordinates."""
     if pair.fine_wcs or not pair.wcs:
         return pair.fine_wcs
-    from astropy.io import fits
+    from deeplense_core.superres.enhance_files import finer_wcs
 
-    from deeplense_core.superres.enhance_files import finer_header
-
-    return finer_header(fits.Header.fromstring(pair.wcs, sep="\n"), scale, "").tostring(sep="\n", endcard=False)
+    return finer_wcs(pair.wcs, scale)
 
 
 def this_image(pair: Pair, images: Images, scale: int) -> None:

@@ -14,6 +14,7 @@ from deeplense_core.inspection import marked
 from deeplense_core.reading.uploads import receive
 from deeplense_core.trained import load_model
 from pages.ui.answers import Reading, ask_all, evidence, made_at, whole_image
+from tests.pages.packed import panels_of
 
 SCRIPT = "<img src=x onerror=alert(1)>"
 
@@ -200,6 +201,11 @@ def test_evidence_and_preprocessing(open_page):
     app.button_group(key="analyse_view").set_value("Preprocessing").run()
     assert not app.exception
     assert "step by step" in said(app)
+    app.button_group(key="analyse_view").set_value("Super-resolved").run()
+    assert not app.exception
+    assert "It can invent structure" in said(app)
+    _, fine = panels_of(app)
+    assert (fine["title"], fine["values"].shape[1:]) == ("edsr-x2: 2 times finer", (300, 300))
 
 
 def test_evidence_lies_on_the_image(trained, images):  # noqa: F811
