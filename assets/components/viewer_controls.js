@@ -1,13 +1,4 @@
-// The controls above the panes. Text of the data only ever becomes text: nothing is read as HTML.
-
-function el(tag, { text, on = {}, ...attributes } = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  for (const [event, act] of Object.entries(on)) node.addEventListener(event, act);
-  if (text !== undefined) node.textContent = text;
-  node.append(...children.filter(Boolean));
-  return node;
-}
+// The controls above the panes.
 
 function choice(name, label, options, value, choose) {
   const picked = String(value);
@@ -19,19 +10,6 @@ function choice(name, label, options, value, choose) {
   });
   const on = { change: (event) => choose(event.target.value) };
   return labelled(label, el("select", { name, "aria-label": label, on }, ...entries));
-}
-
-function labelled(label, control) {
-  return el("label", { class: "choice" }, el("span", { text: label }), control);
-}
-
-function toggle(name, label, pressed, act, title = label) {
-  const on = { click: act };
-  return el("button", { type: "button", name, "aria-pressed": String(pressed), title, text: label, on });
-}
-
-function button(name, label, act, title) {
-  return el("button", { type: "button", name, "aria-label": title, title, text: label, on: { click: act } });
 }
 
 function range(name, label, [min, max, step], value, act) {

@@ -53,6 +53,14 @@ def tags(embedding: Embedding) -> dict[str, str]:
     return {name: word for name, word in found.items() if word}
 
 
+def changed(embedding: Embedding) -> float:
+    """When tags were last written, seconds since 1970; 0.0 without any."""
+    try:
+        return _file(embedding).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
 def _act(embedding: Embedding, action: dict) -> str:
     name = uuid.uuid4().hex
     append_line(_file(embedding), json.dumps({"id": name, **action}).encode())

@@ -278,7 +278,7 @@ def _nothing() -> None:
 def script() -> str:
     """The viewer's JavaScript as one module; its default export is the component."""
     folder = ROOT / "assets" / "components"
-    files = [*(f"viewer_{name}.js" for name in SCRIPTS), "viewer.js"]
+    files = ["elements.js", *(f"viewer_{name}.js" for name in SCRIPTS), "viewer.js"]
     return "\n".join((folder / name).read_text("utf-8") for name in files)
 
 
