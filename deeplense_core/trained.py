@@ -202,7 +202,8 @@ class Trained:
         elif images.shape[-2:] != (height, width):
             field_arcsec = f"{height * self.pixel_scale_arcsec:.2g} arcsec" if self.pixel_scale_arcsec else \
                 f"{height} pixels"
-            warnings.append(f"pixel scale unknown: stretched to the training field of {field_arcsec}")
+            why = "the network was trained at many pixel scales" if pixel_scale_arcsec else "pixel scale unknown"
+            warnings.append(f"{why}: stretched to the training field of {field_arcsec}")
         if x.shape[-2:] != (height, width):
             if min(x.shape[-2:]) < 0.8 * height:
                 warnings.append("field smaller than the training field: border repeated")
