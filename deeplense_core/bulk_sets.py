@@ -85,14 +85,16 @@ def _ask(
     """Records for the journal, in order; an image that cannot be used does not stop the others."""
     pixels = bands.apply(block.pixels) if bands else block.pixels
     good = np.asarray(np.isfinite(pixels).all((1, 2, 3)))
-    answers = iter(model.predict(pixels if good.all() else pixels[good], scale) if good.any() else ())
     notes = (bands.note,) if bands and bands.note else ()
+    answers = iter(model.predict(pixels if good.all() else pixels[good], scale) if good.any() else ())
     for row, name, ra, dec, usable in zip(block.rows, block.names, block.ra_deg, block.dec_deg, good.tolist(),
                                           strict=True):  # fmt: skip
         record = {"key": str(row), "name": name}
-        if usable:
-            answer = next(answers)
-            answer = replace(answer, warnings=(*notes, *answer.warnings)) if notes else answer
-            yield record | {"row": predicted_row(name, ra, dec, answer, model.classes)}
-        else:
-            yield record | {"failed": ["NaN or infinite pixels", f"{name!r} has NaN or infinite pixels."]}
+        try:  # an image with pixels that are not finite is asked about alone: some networks know what to do with it
+            alone = slice(row - block.rows.start, row - block.rows.start + 1)
+            answer = next(answers) if usable else model.predict(pixels[alone], scale)[0]
+        except UserError as err:
+            yield record | {"failed": ["NaN or infinite pixels", f"{name!r}: {err}"]}
+            continue
+        answer = replace(answer, warnings=(*notes, *answer.warnings)) if notes else answer
+        yield record | {"row": predicted_row(name, ra, dec, answer, model.classes)}

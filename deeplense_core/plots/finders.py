@@ -90,13 +90,14 @@ def finder_roc_figure(
             hovertemplate=f"<b>{look.text(finder.label)}</b> at {threshold:.4g}<br>{hits:,} of "
             f"{finder.ranking.lenses:,} lenses, {false:,} false<extra></extra>",
         )  # fmt: skip
-    for count, word in ((1, "1 false"), (10, "10 false")):
-        at = count / finders[0].ranking.others
-        if floor < at < 1:
-            fig.add_vline(
-                x=at, line={"color": t["line"], "width": 1, "dash": "dot"}, annotation_text=word,
-                annotation_position="bottom right", annotation_font={"size": 12, "color": t["muted"]},
-            )  # fmt: skip
+    marks = {count / finders[0].ranking.others: f"{count} false" for count in (1, 10)}
+    marks = {at: word for at, word in marks.items() if floor < at < 1}
+    fig.update_layout(
+        shapes=[_upright(at, {"color": t["line"], "width": 1, "dash": "dot"}) for at in marks],
+        annotations=[{"x": np.log10(at), "y": 0, "xref": "x", "yref": "paper", "text": word, "showarrow": False,
+                      "xanchor": "left", "yanchor": "bottom", "font": {"size": 12, "color": t["muted"]}}
+                     for at, word in marks.items()],
+    )  # fmt: skip
     chance = np.geomspace(floor, 1, 60)
     fig.add_scatter(x=chance, y=chance, mode="lines", name="chance 0.500", hoverinfo="skip",
                     line={"color": t["muted"], "dash": "dot", "width": 1})  # fmt: skip
@@ -132,7 +133,7 @@ def finder_threshold_figure(
             customdata=[f"{v:.4f}" for v in table["threshold"][keep]],
             hovertemplate=f"{name} %{{y:.4f}}<br>threshold %{{customdata}}<extra></extra>",
         )  # fmt: skip
-    fig.add_vline(x=float(_logit(np.array(threshold))), line={"color": t["text"], "width": 1.5})
+    fig.update_layout(shapes=[_upright(float(_logit(np.array(threshold))), {"color": t["text"], "width": 1.5})])
     fig.update_xaxes(title_text="Threshold on the probability of a lens", tickvals=_logit(np.array(_LOGIT_TICKS)),
                      ticktext=[f"{v:g}" for v in _LOGIT_TICKS], range=_logit(np.array([5e-5, 1 - 5e-5])))  # fmt: skip
     fig.update_yaxes(title_text="Share", range=[-0.02, 1.03])
@@ -177,6 +178,11 @@ def finder_recovery_figure(
     fig.update_yaxes(title_text="Lenses", row=2, col=1)
     fig.update_xaxes(title_text=look.text(quantity), row=2, col=1)
     return _stamped(fig, finders)
+
+
+def _upright(x: float, line: Mapping) -> dict:
+    """A line from the bottom of the plot to its top; drawn in one go, which is quicker than ``add_vline``."""
+    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "xref": "x", "yref": "paper", "line": line}
 
 
 def stamp_leaky(fig: go.Figure, who: str = "") -> go.Figure:

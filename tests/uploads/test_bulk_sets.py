@@ -42,7 +42,8 @@ class Network:
     """Images after which the user presses Ctrl-C."""
 
     def predict(self, images, pixel_scale_arcsec=None):
-        assert np.isfinite(images).all()
+        if not np.isfinite(images).all():
+            raise UserError("The image has pixels that are not finite.")
         self.asked.append((images.shape, pixel_scale_arcsec))
         if self.images > self.stop_after:
             raise KeyboardInterrupt
