@@ -12,12 +12,12 @@ from pages.ui.quality import TASKS, task_view
 from pages.ui.state import query, remember, set_query
 from pages.ui.theme import page
 
-SPEED = "speed"
-VIEWS = {**TASKS, SPEED: "Speed"}
+BENCH = "bench"
+VIEWS = {**TASKS, BENCH: "Benches"}
 
 
 def choose_view() -> str:
-    """A task, or speed; kept in the address."""
+    """A task, or the benches; kept in the address."""
     remember("results_view", query("view") if query("view") in VIEWS else next(iter(VIEWS)))
     chosen = st.segmented_control("Show", list(VIEWS), format_func=VIEWS.get, required=True, key="results_view",
                                   persist_state="session", label_visibility="collapsed")  # fmt: skip
@@ -31,7 +31,7 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
     view = choose_view()
     glossary()
 with guard():
-    if view == SPEED:
+    if view == BENCH:
         benches_view()
     else:
         task_view(view, [table for table in quality() if table.task == view])

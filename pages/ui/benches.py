@@ -36,7 +36,7 @@ def benches_view() -> None:
         st.info("Nothing measured yet. Measuring takes some minutes and goes on when this page is closed.",
                 icon=":material/speed:")  # fmt: skip
         return
-    compared = [row for row in rows if row["ratio"]]
+    compared = [row for row in rows if row["ratio"] and row["ratio"] > 0]
     figure = ratio_figure([row["row"] for row in compared], [row["ratio"] for row in compared], theme=theme_name())
     said = ", ".join(f"{row['row']} {row['ratio']:.3g}" for row in compared)
     st.plotly_chart(figure, theme=None, key="bench_chart", alt=f"Ratio of ours to the peer: {said}")

@@ -60,13 +60,13 @@ def test_names_of_runs_and_data_are_plain_text(trained, open_page):  # noqa: F81
 
 
 def test_benches_are_those_of_this_machine_once_they_are_measured(open_page):
-    app = open_page("results", view="speed")
+    app = open_page("results", view="bench")
     assert "by the makers of this project" in said(app)
     row = {"ours": 10.0, "peer": 4.0, "ratio": 2.5, "limit": None, "unit": "images/s; more",
            "machine": {"cpu": "a", "cores": 2}}  # fmt: skip
     results.keep_bench("simulate", {"simulate_smooth": row}, 3.0, 0.5)
     results.keep_bench("train", {}, 1.0, 0.5, "g++ is <b>missing</b>")
-    app = open_page("results", view="speed")
+    app = open_page("results", view="bench")
     assert not app.exception
     frame = app.dataframe[0].value
     measured = frame[frame["row"] == "simulate_smooth"].iloc[0]
@@ -78,7 +78,7 @@ def test_benches_are_those_of_this_machine_once_they_are_measured(open_page):
 def test_measuring_starts_in_the_background(open_page, monkeypatch, workspace):
     asked = []
     monkeypatch.setattr(background, "launch", lambda folder, command, facts: asked.append((folder, command)))
-    app = open_page("results", view="speed")
+    app = open_page("results", view="bench")
     app.button(key="bench_start").click().run()
     assert not app.exception
     (folder, command), = asked
@@ -86,7 +86,7 @@ def test_measuring_starts_in_the_background(open_page, monkeypatch, workspace):
     assert command[-2:] == ["bench", "all"]
 
 
-@pytest.mark.parametrize("view", ["classify", "speed"])
+@pytest.mark.parametrize("view", ["classify", "bench"])
 def test_half_a_file_is_passed_over(open_page, workspace, view):
     (workspace / "bench").mkdir()
     (workspace / "bench" / "torn.json").write_text('{"time": 1')
