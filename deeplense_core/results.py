@@ -22,8 +22,8 @@ from deeplense_core.workspace import ROOT, home
 
 PEERS = {
     "simulate": "lenstronomy", "train": "plain PyTorch loop", "predict": "plain loop of astropy and PyTorch",
-    "find": "plain loop of NumPy and PyTorch", "superres": "EDSR as its paper draws it", "import": "the libraries alone",
-    "lenstronomy-auc": "skies by our own simulator",
+    "find": "none: ratio to the limit", "superres": "EDSR as its paper draws it",
+    "import": "the libraries alone", "lenstronomy-auc": "skies by our own simulator",
 }  # fmt: skip
 """Bench -> what it is measured against, where its rows do not say."""
 MOST_RUNS = 60
