@@ -40,7 +40,9 @@ def choose_images(card: Any) -> tuple[list[Upload], list[tuple[str, str]]]:
     )  # fmt: skip
     with guard():
         made = samples(sample_recipe(card))
-    remember("analyse_samples", list(made)[FIRST_SAMPLE : FIRST_SAMPLE + 1])
+    first = list(made)[FIRST_SAMPLE : FIRST_SAMPLE + 1]
+    if not set(remember("analyse_samples", first)) <= set(made):  # another network knows other classes
+        st.session_state["analyse_samples"] = first
     names = st.pills("or simulated samples", list(made), selection_mode="multi", format_func=class_label,
                      key="analyse_samples", disabled=bool(dropped), persist_state="session")  # fmt: skip
     others = pick_surveys(card["shape"][0], bool(dropped))

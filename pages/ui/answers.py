@@ -217,12 +217,13 @@ def simulated_files(recipe: str, classes: tuple[str, ...], seed: int) -> dict[st
     info = recipe_info(recipe)
     labels = torch.tensor([info["classes"].index(name) for name in classes])
     batch = simulate(recipe, len(classes), seed=seed, labels=labels)
-    header = fits.Header()
-    for axis in (1, 2):
-        header[f"CDELT{axis}"] = (info["pixel_scale_arcsec"], "side of a pixel")
-        header[f"CUNIT{axis}"] = "arcsec"
+    scales = batch.truth.get("pixel_scale_arcsec", [info["pixel_scale_arcsec"]] * len(classes))
     found = {}
-    for name, image in zip(classes, batch.images.numpy(), strict=True):
+    for name, image, scale in zip(classes, batch.images.numpy(), scales, strict=True):
+        header = fits.Header()
+        for axis in (1, 2):
+            header[f"CDELT{axis}"] = (float(scale), "side of a pixel")
+            header[f"CUNIT{axis}"] = "arcsec"
         file = io.BytesIO()
         fits.PrimaryHDU(image if len(image) > 1 else image[0], header).writeto(file)
         found[name] = file.getvalue()
