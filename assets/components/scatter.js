@@ -353,7 +353,7 @@ class Scatter {
     this.first ??= performance.now() - this.started;
     Object.assign(this.root.dataset, {
       drawn: count, zoom: view.zoom.toFixed(4), x: view.x.toFixed(5), y: view.y.toFixed(5), hover: group.hover,
-      chosen: group.size, picked: group.picked, kind: this.kind, first: Math.round(this.first), key: this.header.key,
+      chosen: group.size, picked: group.picked, looks: this.header.looks, kind: this.kind, first: Math.round(this.first), key: this.header.key,
     });
   }
 

@@ -26,7 +26,8 @@ def made(count: int = 60) -> Embedding:
     raw.write_bytes(vectors.tobytes())
     outputs = rng.normal(size=(count, 3)).astype(np.float32)
     about = {"format": 1, "kind": "dataset", "data": [str(dataset.path)], "fingerprint": dataset.fingerprint,
-             "model": "common-test", "weights": "", "task": "classify", "classes": list(dataset.classes), "count": count,
+             "model": "common-test", "weights": "", "task": "classify", "classes": list(dataset.classes),
+             "count": count,
              "size": 4, "digest": f"digest-{count}", "temperature": 1.0, "created": "2026-01-01"}  # fmt: skip
     path = embeddings_dir() / "rings.npz"
     arrays = {"ids": dataset.catalog["id"].astype(str).to_numpy(), "labels": dataset.catalog["label"].to_numpy(str),
