@@ -161,7 +161,7 @@ class Study:
 
     def pairs(self) -> list[Row]:
         """The same method on fresh simulations: views of one image, and the same lens seen twice."""
-        online = {"images_per_epoch": self.cfg.images, "val_images": 300, "test_images": 300,
+        online = {"images_per_epoch": self.cfg.images, "val_images": 300, "test_images": 60,
                   "method": METHODS[self.cfg.pairs].name, **FRESH_IMAGES[self.recipe]}  # fmt: skip
         return [self.encoder(f"{self.cfg.pairs}, fresh, pairs={pairs}", self.cfg.model, self.built,
                              {**online, "pairs": pairs}, f"sim:{self.recipe}")

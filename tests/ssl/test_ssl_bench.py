@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -69,7 +71,7 @@ def test_the_table_holds_every_row(found):
 
 def test_few_labels_are_one_percent_of_the_training_labels(workspace, monkeypatch):
     monkeypatch.setattr(study, "PARTNER", {})
-    cfg = make_config(study.SslBenchConfig, {"images": 100, "judged": 300, "seeds": 1})
+    cfg = make_config(study.SslBenchConfig, {"images": 100, "judged": 120, "seeds": 1})
     work = study.Study(cfg, "common-test", lambda _: None)
     few, whole = work.few(), work.judged
     assert (few.labels[few.rows("train")] >= 0).sum() == 3  # one of each class, more than 1 % of so few
@@ -82,3 +84,52 @@ def test_few_labels_are_one_percent_of_the_training_labels(workspace, monkeypatc
 def test_unknown_data_is_refused():
     with pytest.raises(UserError, match="not part of this study"):
         study.run({"data": "common"})
+
+
+@pytest.fixture
+def pretended(monkeypatch, tmp_path):
+    """Runs are planned and neither trained nor scored: each is said to have the same numbers."""
+    specs = []
+
+    class Done:
+        best, best_name = 0.6, "knn_accuracy"
+
+        def __init__(self, spec):
+            self.id, self.spec, self.status = f"run-{len(specs)}", spec, self
+
+    def trained(spec, say):
+        specs.append(spec)
+        return Done(spec)
+
+    def scored(run, data, say):
+        folder = tmp_path / run.id
+        folder.mkdir()
+        said = row("x", 0.3, 1).probabilities[0]
+        names = ("pixels (PCA)", "random encoder") if run.spec.task == "ssl" else ()
+        np.savez(folder / "predictions.npz", labels=LABELS, probabilities=said,
+                 **{f"{name}: probabilities": said for name in names})
+        report = {"metrics": REPORT, "rows": dict.fromkeys(names, REPORT)}
+        (folder / "report.json").write_text(json.dumps(report))
+        return folder
+
+    monkeypatch.setattr(study, "trained", trained)
+    monkeypatch.setattr(study, "scored", scored)
+    monkeypatch.setattr(study, "open_run", lambda run: Done(None))
+    monkeypatch.setattr("deeplense_core.train.check_start", lambda name, model: None)
+    return specs
+
+
+@pytest.mark.parametrize("recipe", [study.RECIPES[0], pytest.param(study.RECIPES[1], marks=pytest.mark.long)])
+def test_the_whole_study_is_planned(pretended, recipe):
+    """Every run of a small study passes the checks that a real one must pass before it trains."""
+    rows = study.run({"data": recipe, "images": 100, "judged": 120, "seeds": 2, "epochs": 1, "few_epochs": 1})
+    named = [name.removeprefix(f"ssl {recipe} ") for name in rows]
+    assert set(study.METHODS) <= set(named)
+    assert {PIXELS, "random encoder", SCRATCH, "supervised, all labels", "1 % of labels, from simclr"} <= set(named)
+    assert {"margin-labels, seed's encoder", "margin, seed's encoder"} <= set(named)
+    pairs = study.PARTNER[recipe]
+    assert {"simclr, fresh, pairs=augment", f"simclr, fresh, pairs={pairs}"} <= set(named)
+    started = [spec.train_settings["init"] for spec in pretended if spec.task == "classify"]
+    assert [bool(init) for init in started] == [False] * 4 + [True] * 2
+    assert len(set(started[4:])) == 2  # each seed from the encoder of that seed
+    assert len(lines(rows)) == len(rows) + 3

@@ -46,7 +46,8 @@ def unlabelled_set(tmp_path_factory):
         return out.finish().path
 
 
-@pytest.mark.parametrize("method", NAMES)
+@pytest.mark.parametrize("method", [name if name in ("byol", "dino", "margin") else pytest.param(
+    name, marks=pytest.mark.long) for name in NAMES])
 def test_resume_is_exact(small_set, monkeypatch, method):
     """Heads, teachers, centres and the order of views go on where they stopped."""
     whole = trained(small_set, method=method)
@@ -209,7 +210,7 @@ def test_a_vision_transformer_reads_images_of_any_size(small_set):
 
 
 def test_an_encoder_of_simulated_pairs():
-    run = new_run("sim:lens-finding-easy", pairs="survey", images_per_epoch=64, val_images=60, test_images=45,
-                  matched=False, epochs=1, batch_size=8)
+    run = new_run("sim:lens-finding-easy", pairs="survey", images_per_epoch=64, val_images=30, test_images=30,
+                  matched=False, epochs=1, batch_size=32)
     assert train.train(run) == "done"
     assert json.loads(run.read_file("model.json"))["pairs"] == "survey"
