@@ -17,6 +17,7 @@ from pages.ui.analyse_input import (
 from pages.ui.answer_table import actions, answer_table, filters, finding, selected
 from pages.ui.answer_view import Asked, asked, headline, one_image
 from pages.ui.answers import Answered, ask_all
+from pages.ui.embedding_query import similar_lenses
 from pages.ui.messages import empty_state, guard, plain, show_error
 from pages.ui.theme import page
 
@@ -49,6 +50,7 @@ def results(answers: list[Answered], ask: Asked, reading_place) -> None:
     st.subheader(plain(headline(one, classes)), anchor=False)
     one_image(one, ask)
     actions(one, shown, ask)
+    similar_lenses(one, ask)
     if len(answers) > 1:
         answer_table(shown, classes)
 

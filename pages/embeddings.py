@@ -23,14 +23,15 @@ from pages.ui.state import query, remember, set_query
 from pages.ui.theme import page, theme_name
 
 MAP_PX, SIDE_PX = 776, 424
-HEIGHT = 470
+HEIGHT = 440
 CAUTION = ("What such a map cannot tell: of UMAP and t-SNE, neither the distances between groups nor their sizes and "
            "densities mean anything, and groups may be drawn where there are none; PCA shows two directions of many. "
            "Neighbours, listed beside it, are found in all dimensions.")  # fmt: skip
 
 
-def choose_embedding() -> Embedding:
-    """A box of embeddings that follows, and writes, ``?embedding=`` in the address; and the form for another one."""
+def choose_embedding() -> tuple[Embedding, Asked | None]:
+    """A box of embeddings that follows, and writes, ``?embedding=`` in the address; forms for another one, and for an
+    image of the reader's own."""
     found = {embedding.name: embedding for embedding in list_embeddings()}
     wanted = query("embedding")
     if wanted in found and st.session_state.get("embeddings_seen") != wanted:
@@ -42,9 +43,10 @@ def choose_embedding() -> Embedding:
                          format_func=lambda name: say(found[name]))  # fmt: skip
     with row:
         new_embedding()
+        asked = asked_image(found[name])
     set_query(embedding=name)
     st.session_state["embeddings_seen"] = name
-    return found[name]
+    return found[name], asked
 
 
 def say(embedding: Embedding) -> str:
@@ -142,21 +144,19 @@ def side(embedding: Embedding, state: ScatterState, asked: Asked | None) -> None
 
 
 def main() -> None:
-    page("Embeddings", "Each image is a point. Points lie together where the network's features are alike.")
+    page("Embeddings")
     makings_panel()
     if not list_embeddings():
         if not list_makings():
             first_embedding()
         return
-    embedding = choose_embedding()
+    embedding, asked = choose_embedding()
     methods, by, wanted = choose_view(embedding)
     locate = found_row(embedding, wanted)
     places = st.container(horizontal=True, gap="medium")
     width = MAP_PX if len(methods) == 1 else (MAP_PX + SIDE_PX) // 2
     cells = [places.container(width=width) for _ in methods]
     panel = places.container(width=SIDE_PX if len(methods) == 1 else "stretch")
-    with panel:
-        asked = asked_image(embedding)
     states = []
     for cell, method in zip(cells, methods, strict=True):
         with cell, guard():

@@ -19,7 +19,8 @@ from deeplense_core import results
 from deeplense_core.workspace import ROOT
 
 BENCHES = {"simulate": "simulate", "train": "train", "predict": "predict", "find": "find", "superres": "superres",
-           "import": "imports", "lenstronomy-auc": "lenstronomy_auc"}  # fmt: skip
+           "import": "imports", "lenstronomy-auc": "lenstronomy_auc",
+           "project": "project", "similar": "similar"}  # fmt: skip
 """Name on the command line -> module of this package."""
 ALL = "all"
 STUDIES = {"adapt": "adapt", "ssl": "ssl"}

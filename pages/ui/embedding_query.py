@@ -7,19 +7,20 @@ import streamlit as st
 
 from deeplense_core.embeddings.ask import network_of
 from deeplense_core.embeddings.embed import embed_images
-from deeplense_core.embeddings.store import Embedding, open_embedding
+from deeplense_core.embeddings.store import Embedding, list_embeddings, open_embedding
 from deeplense_core.errors import UserError
 from deeplense_core.reading.uploads import Upload, read
 from pages.ui.analyse_input import ENDINGS
-from pages.ui.answers import take_in
-from pages.ui.embedding_views import Asked
-from pages.ui.messages import show_error
+from pages.ui.answer_view import Asked as Answering
+from pages.ui.answers import Answered, shown_image, take_in
+from pages.ui.embedding_views import Asked, neighbours_view
+from pages.ui.messages import guard, show_error
 
 
 def asked_image(embedding: Embedding) -> Asked | None:
     """The image that the reader dropped, if there is one that can be used."""
-    dropped = st.file_uploader("Find images like one of yours", ENDINGS, key="embeddings_upload",
-                               label_visibility="collapsed")  # fmt: skip
+    with st.popover("Your own image", icon=":material/image_search:", key="embeddings_own"):
+        dropped = st.file_uploader("Shown on the map, with the images most like it", ENDINGS, key="embeddings_upload")
     if dropped is None:
         return None
     uploads, refused = take_in([(dropped.file_id, dropped.name, dropped)])
@@ -37,3 +38,15 @@ def asked_image(embedding: Embedding) -> Asked | None:
 def vector_of(upload: Upload, path: str, digest: str) -> np.ndarray:
     """The vector of an upload by the network of an embedding."""
     return embed_images(network_of(open_embedding(path)), [read(upload)])[0][0]
+
+
+def similar_lenses(one: Answered, ask: Answering) -> None:
+    """For the analyse page: the images most like one, where an embedding by the same network is there."""
+    found = {embedding.name: embedding for embedding in list_embeddings() if embedding.about["model"] == ask.model}
+    if not found or not st.toggle("Similar images", key="analyse_similar", persist_state="session"):
+        return
+    name = next(iter(found)) if len(found) == 1 else st.selectbox("Among", found, key="analyse_similar_among")
+    with guard():
+        image = shown_image(one.upload, ask.reading, ask.network.shape[0])
+        vector = embed_images(network_of(found[name]), [image])[0][0]
+        neighbours_view(found[name], Asked(one.name, vector, None))

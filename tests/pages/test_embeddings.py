@@ -30,7 +30,7 @@ def made(count: int = 60) -> Embedding:
              "count": count,
              "size": 4, "digest": f"digest-{count}", "temperature": 1.0, "created": "2026-01-01"}  # fmt: skip
     path = embeddings_dir() / "rings.npz"
-    arrays = {"ids": dataset.catalog["id"].astype(str).to_numpy(), "labels": dataset.catalog["label"].to_numpy(str),
+    arrays = {"ids": np.array(list(dataset.catalog["id"])), "labels": np.array(list(dataset.catalog["label"])),
               "paths": np.array([""] * count), "outputs": outputs, "about": np.array(json.dumps(about)),
               COLUMN + "theta_E": np.where(np.arange(count) % 7, 1.0, np.nan)}  # fmt: skip
     write_npz(path, arrays, [("vectors", (count, 4), raw)])
