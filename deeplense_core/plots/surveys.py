@@ -25,7 +25,7 @@ def survey_figure(
     """
     fig, t = look.figure(theme, title, subtitle, height=420), look.tokens(theme)
     for number, survey, color, shape in ((0, "source", t["muted"], "square"), (1, "target", t["accent"], "circle")):
-        for kind, word, symbol in ((0, "non-lens", f"{shape}-open"), (-1, "unlabelled", f"{shape}-open"),
+        for kind, word, symbol in ((0, "non-lens", f"{shape}-open"), (-1, "unlabelled", "cross-open"),
                                    (1, "lens", shape)):  # fmt: skip
             rows = (domain == number) & (is_lens == kind)
             if not rows.any():
