@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -32,7 +33,8 @@ def timm_model(
 
     overlay = {"file": weights_file} if weights_file else None
 
-    any_size = {"dynamic_img_size": True, "dynamic_img_pad": True} if _cut_in_patches(backbone) else {}
+    patches = _cut_in_patches(backbone)
+    any_size: dict[str, Any] = {"dynamic_img_size": True, "dynamic_img_pad": True} if patches else {}
 
     def build(pretrained: bool) -> nn.Module:
         return timm.create_model(
