@@ -163,18 +163,19 @@ def _shipped_tables() -> list[Table]:
 
 def _workspace_tables() -> list[Table]:
     """From the evaluations of runs, and of shipped models, that this workspace holds."""
-    names = {row.id: row.name or row.model for row in list_runs()[:MOST_RUNS] if row.best is not None}
+    runs = {row.id: (row.name or row.model, row.task) for row in list_runs()[:MOST_RUNS] if row.best is not None}
+    shipped = {name: (name, find_card(name).card["task"]) for name in shipped_models()}
     found: dict[tuple, Table] = {}
-    for run_id, shown in {**names, **{name: name for name in shipped_models()}}.items():
+    for run_id, (shown, task) in {**runs, **shipped}.items():
         for _, report in evaluations(run_id):
-            key = (report["task"], report["data_fingerprint"], report["split"])
+            key = (task, report["data_fingerprint"], report["split"])
             before = found.get(key)
             row = shown if before is None or shown not in before.rows else run_id
             renamed = {label.replace(run_id, row, 1): metrics for label, metrics in report["rows"].items()}
             rows = {**(before.rows if before else {}), **renamed, row: report["metrics"]}
             command = shlex.join(["evaluate", run_id, "--data", report["data"], "--split", report["split"]])
             data = f"{Path(report['data']).name} ({report['split']})"
-            found[key] = Table(report["task"], data, report["n"], rows,
+            found[key] = Table(task, data, report["n"], rows,
                                (*(before.commands if before else ()), command),
                                (*(before.networks if before else ()), *_networks(row, renamed)))  # fmt: skip
     return [_sorted(table) for table in found.values()]

@@ -50,7 +50,7 @@ def test_rows_of_different_data_or_splits_never_share_a_table():
 
 
 def test_runs_on_the_same_data_share_one_even_by_the_same_name():
-    from trained_run import fake_run
+    from tests.pages.trained_run import fake_run
 
     runs = [fake_run("twin"), fake_run("twin")]
     for place, run in enumerate(runs):
@@ -60,6 +60,15 @@ def test_runs_on_the_same_data_share_one_even_by_the_same_name():
     assert set(table.networks) <= {"twin", runs[0].id, runs[1].id}
     assert list(table.rows)[-1] == "chance"
     assert len(table.commands) == 2
+
+
+def test_the_run_that_ships_has_its_table():
+    from deeplense_core.examples import example_runs, open_example
+
+    open_example(example_runs()[0])
+    table, = [table for table in quality() if table.data == "sim:common-test (test)"]
+    assert list(table.rows) == ["D4Net on common-test", "chance", "majority class"]
+    assert table.task == "classify"
 
 
 def test_published_numbers_are_in_no_table():
