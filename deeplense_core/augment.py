@@ -44,7 +44,8 @@ def augment(
     if cfg.noise:
         spread = images.std((1, 2, 3), keepdim=True)
         noise = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
-        images = images + cfg.noise * spread * noise
+        there = images.amax((2, 3), keepdim=True) > images.amin((2, 3), keepdim=True)  # a missing band stays missing
+        images = images + cfg.noise * spread * noise * there
     return images
 
 

@@ -6,16 +6,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
+from torch import nn
 
+from deeplense_core.augment import d4, d4_undone
 from deeplense_core.errors import UserError
 from deeplense_core.evidence import grad_cam, occlusion, turned_grad_cam
-from deeplense_core.forward import turned_logits
+from deeplense_core.forward import WithFeatures, turned_logits
 from deeplense_core.images import LensImage
+from deeplense_core.models.fusion_weights import attention
 from deeplense_core.preprocess import center_crop, preprocess, rescale, rescaled_size, undo_fit
 from deeplense_core.trained import Trained
 
-KINDS = ("grad-cam", "occlusion")
+KINDS = ("grad-cam", "occlusion", "attention")
+SCALED = {"minmax": "Scaled to 0 to 1", "sky": "In sigmas of the sky", "none": "As it is"}
 SQUARES_PER_SIDE = 8
 """The covered square of an occlusion map is this part of what the network sees; squares overlap by half."""
 
@@ -44,7 +49,7 @@ def steps(model: Trained, image: LensImage) -> list[Step]:
         Step("As read", image.pixels, image.pixel_scale_arcsec),
         Step("Resampled", rescale(torch.from_numpy(image.pixels[None]), factor)[0].numpy(), scale),
         Step("Field that is seen", cut[0].numpy(), scale),
-        Step("Scaled to 0 to 1", preprocess(x, replace(cfg, stretch="none"))[0].numpy(), scale),
+        Step(SCALED[cfg.normalise], preprocess(x, replace(cfg, stretch="none"))[0].numpy(), scale),
         Step(f"Stretched ({cfg.stretch})", preprocess(x, cfg)[0].numpy(), scale),
     ]
     kept = found[:1]
@@ -60,10 +65,10 @@ def turned_probabilities(model: Trained, image: LensImage) -> Float[np.ndarray, 
     Raises:
         UserError: the training images are not square, so that a quarter turn does not fit.
     """
-    x = _network_input(model, image)
+    net, x = _network_input(model, image)
     if x.shape[-1] != x.shape[-2]:
         raise UserError("The training images are not square: a quarter turn does not fit the network.")
-    outputs = turned_logits(model.net, x)[:, 0].cpu().numpy().astype(np.float64)
+    outputs = turned_logits(net, x)[:, 0].cpu().numpy().astype(np.float64)
     return model.calibrate(outputs)
 
 
@@ -79,33 +84,67 @@ def evidence_map(model: Trained, image: LensImage, target: str, kind: str) -> Fl
         model: What was asked.
         image: As it was asked about.
         target: Name of the class.
-        kind: ``grad-cam`` (scaled to a maximum of 1; nothing below 0) or ``occlusion`` (change of the calibrated
-            log odds).
+        kind: ``grad-cam`` (scaled to a maximum of 1; nothing below 0), ``occlusion`` (change of the calibrated
+            log odds) or, of networks that see features, ``attention`` (:func:`carried`).
 
     Returns:
         The map; 0 where the network sees nothing of the image.
     """
     if kind not in KINDS:
         raise UserError(f"Unknown kind of evidence {kind!r}. Choose from: {', '.join(KINDS)}.")
-    x, number = _network_input(model, image), model.classes.index(target)
+    if kind == "attention":
+        return carried(model, image, target)[0]
+    (net, x), number = _network_input(model, image), model.classes.index(target)
     once = getattr(model.net, "d4_invariant", False) or x.shape[-1] != x.shape[-2]
     if kind == "grad-cam":
-        seen = grad_cam(model.net, x, number)[0] if once else turned_grad_cam(model.net, x, number)
+        seen = grad_cam(net, x, number)[0] if once else turned_grad_cam(net, x, number)
         seen = seen / seen.max().clamp_min(1e-12)
     else:
         size = max(2, x.shape[-1] // SQUARES_PER_SIDE)
         temperature = model.card["temperature"]
 
         def answer(block: torch.Tensor) -> torch.Tensor:
-            return (model.net(block) if once else turned_logits(model.net, block).mean(0)) / temperature
+            return (net(block) if once else turned_logits(net, block).mean(0)) / temperature
 
         seen = occlusion(answer, x, number, size, max(1, size // 2))
+    return _on_image(model, image, seen)
+
+
+def carried(
+    model: Trained, image: LensImage, target: str
+) -> tuple[Float[np.ndarray, "h w"], dict[str, tuple[float, float]]]:
+    """What carried the decision of a network that sees features: places of the image, and features.
+
+    Attention weighed by its gradient (:mod:`deeplense_core.models.fusion_weights`), the mean over the eight flips and
+    quarter turns.
+
+    Returns:
+        The map on the image's own pixels, scaled to a maximum of 1, and column -> (its value, NaN where unknown; its
+        share of the decision). The shares of the features and of the image add up to 1.
+    """
+    net, x = _network_input(model, image)
+    if not isinstance(net, WithFeatures):
+        raise UserError(f"{model.name!r} sees images alone: its attention to features cannot be shown.")
+    square = x.shape[-1] == x.shape[-2]
+    versions = torch.cat([d4(x, element) for element in range(8)]) if square else x
+    found = attention(net.net, versions, net.features.expand(len(versions), -1), model.classes.index(target))
+    seen = F.interpolate(found.image[:, None], x.shape[-2:], mode="bilinear", align_corners=False)
+    seen = torch.stack([d4_undone(seen[e, 0], e) for e in range(len(seen))]).mean(0)
+    shares = found.features.mean(0).tolist()
+    values = net.features[0].tolist()
+    return _on_image(model, image, seen / seen.max().clamp_min(1e-12)), dict(
+        zip(model.features, zip(values, shares, strict=True), strict=True))
+
+
+def _on_image(model: Trained, image: LensImage, seen: torch.Tensor) -> Float[np.ndarray, "h w"]:
+    """A map over the network's input on the image's own pixels."""
     size = (image.pixels.shape[-2], image.pixels.shape[-1])
     rescaled = rescaled_size(size, model.factor(size, image.pixel_scale_arcsec))
     sides = [model.shape[1], *([model.input.crop] if model.input.crop else [])]
     return undo_fit(seen.cpu(), size, rescaled, sides).numpy()
 
 
-def _network_input(model: Trained, image: LensImage) -> torch.Tensor:
+def _network_input(model: Trained, image: LensImage) -> tuple[nn.Module, torch.Tensor]:
+    """The network as a function of versions of this image, and what it is given of it."""
     fitted, _ = model.fit(image.pixels[None], image.pixel_scale_arcsec)
-    return preprocess(torch.from_numpy(fitted).to(model.device), model.input)
+    return model.seeing(fitted), preprocess(torch.from_numpy(fitted).to(model.device), model.input)

@@ -81,3 +81,12 @@ def feature_matrix(
         found = measure(images, bands) | found
     unknown = np.full(len(images), np.nan, np.float32)
     return np.stack([np.asarray(found.get(name, unknown), np.float32) for name in names], 1)
+
+
+def robust_scale(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median and normalised interquartile range of each column of (n, f); 0 and 1 where one is empty or constant."""
+    known = np.where(np.isfinite(matrix), matrix, np.nan)
+    known[:, np.isnan(known).all(0)] = 0
+    low, centre, high = np.nanquantile(known.astype(np.float64), (0.25, 0.5, 0.75), axis=0)
+    spread = (high - low) / 1.349
+    return centre, np.where(spread > 0, spread, 1.0)

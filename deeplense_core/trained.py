@@ -189,10 +189,9 @@ class Trained:
         if images.shape[1] != bands:
             raise UserError(f"{self.name!r} was trained on {bands} band(s) and the image has "
                             f"{images.shape[1]}. Choose {bands} band(s) of it, or another model.")
-        if not np.isfinite(images).all():
-            raise UserError("The image has pixels that are not finite (NaN or infinity). Fill or crop them.")
+        images, notes = self._filled(images)
         factor = self.factor(images.shape[-2:], pixel_scale_arcsec)
-        x, warnings = rescale(torch.from_numpy(np.array(images)), factor), []
+        x, warnings = rescale(torch.from_numpy(np.array(images)), factor), list(notes)
         if self.pixel_scale_arcsec and pixel_scale_arcsec:
             if abs(factor - 1) > 1e-3:
                 warnings.append(f"resampled from {pixel_scale_arcsec:.3g} to {self.pixel_scale_arcsec:.3g} "
@@ -209,6 +208,22 @@ class Trained:
                 warnings.append("field smaller than the training field: border repeated")
             x = center_crop(x, height)
         return x.numpy(), tuple(warnings)
+
+    def _filled(self, images: Float[np.ndarray, "n c h w"]) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Images whose pixels are all finite: for networks that know of pixels without data, these are filled with
+        one value for each band.
+
+        Raises:
+            UserError: such pixels, for a network that does not know of them.
+        """
+        bad = ~np.isfinite(images)
+        if not bad.any():
+            return images, ()
+        if self.input.normalise != "sky":
+            raise UserError("The image has pixels that are not finite (NaN or infinity). Fill or crop them.")
+        gone = bad.all((2, 3), keepdims=True)
+        level = np.nanmedian(np.where(gone, 0, np.where(bad, np.nan, images)), (2, 3), keepdims=True)
+        return np.where(bad, level, images), (f"{bad.mean():.1%} of the pixels carry no data".replace("%", " %"),)
 
     def factor(self, size: Sequence[int], pixel_scale_arcsec: float | None) -> float:
         """By how much :meth:`fit` resamples an image of this (h, w): to the training scale where both scales are

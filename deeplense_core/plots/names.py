@@ -16,7 +16,7 @@ METRIC_DISPLAY = {
     "effective rank", "probe_auc_macro": "AUC of a linear probe", "probe_accuracy": "accuracy of a linear probe",
     "probe_auc_macro_1_percent": "AUC of a probe, 1 % of labels", "probe_auc_macro_10_percent":
     "AUC of a probe, 10 % of labels", "rotation_error": "change in quarter turns", "rotation_error_any":
-    "change in a turn by 30°",
+    "change in a turn by 30°", "rotation_change": "change under flips and turns",
 }  # fmt: skip
 
 

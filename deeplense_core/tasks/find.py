@@ -16,7 +16,7 @@ from deeplense_core.adapt import ADAPT_CONFIGS, Learner, adaptation, check_targe
 from deeplense_core.augment import AugmentConfig, augment, strong_view
 from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.errors import UserError
-from deeplense_core.features import FeatureConfig, feature_matrix, is_leaky, wanted_names
+from deeplense_core.features import FeatureConfig, feature_matrix, is_leaky, robust_scale, wanted_names
 from deeplense_core.forward import WithFeatures, logits
 from deeplense_core.losses.classes import balancing_weights, class_loss
 from deeplense_core.models.features import head_inputs
@@ -161,12 +161,3 @@ class FindTask:
         if self.adaptation is None:
             return {}
         return {"adapt": self.method, "target": self.target, "target_fingerprint": describe(self.target).fingerprint}
-
-
-def robust_scale(matrix: Float[np.ndarray, "n f"]) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
-    """Median and normalised interquartile range of each column; 0 and 1 where a column is empty or constant."""
-    known = np.where(np.isfinite(matrix), matrix, np.nan)
-    known[:, np.isnan(known).all(0)] = 0
-    low, centre, high = np.nanquantile(known.astype(np.float64), (0.25, 0.5, 0.75), axis=0)
-    spread = (high - low) / 1.349
-    return centre, np.where(spread > 0, spread, 1.0)

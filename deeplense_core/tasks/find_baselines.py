@@ -1,6 +1,6 @@
 """What simpler things reach in lens finding: brightness and colours of the pixels, and features of a catalogue.
 
-No network: both are a logistic regression (scikit-learn), learnt on the images that the network learnt on.
+No network: both are a logistic regression, learnt on the images that the network learnt on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
-from deeplense_core.features import feature_matrix
+from deeplense_core.features import feature_matrix, robust_scale
 from deeplense_core.photometry import measured_names
 from deeplense_core.preprocess import center_crop, in_sky_noise
 from deeplense_core.sources import SIM, DataInfo, Images, describe, simulated_images, stored_images
@@ -85,18 +85,35 @@ def _features(names: list[str], part: Images, bands: list[str]) -> np.ndarray:
 
 
 def _regression(rows: Float[np.ndarray, "n f"], is_lens: Bool[np.ndarray, " n"]) -> Callable[[np.ndarray], np.ndarray]:
-    """P(lens) by a logistic regression on standardised numbers, unknown ones at their median."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer, RobustScaler
+    """P(lens) by a logistic regression on standardised numbers, unknown ones at their middle, both classes alike."""
+    centre, spread = robust_scale(rows)
 
-    def finite(values: np.ndarray) -> np.ndarray:
-        return np.where(np.isfinite(values), values, np.nan)
+    def design(values: np.ndarray) -> np.ndarray:
+        scaled = (values.astype(np.float64) - centre) / spread
+        scaled = np.where(np.isfinite(values), scaled, 0).clip(-5, 5)
+        return np.concatenate([scaled, np.ones((len(values), 1))], 1)
 
-    known = ~np.isnan(finite(rows)).all(0)
-    regression = make_pipeline(SimpleImputer(strategy="median"), RobustScaler(unit_variance=True),
-                               FunctionTransformer(lambda x: np.clip(x, -5, 5)),
-                               LogisticRegression(max_iter=2_000, class_weight="balanced"))  # fmt: skip
-    regression.fit(finite(rows)[:, known], is_lens)
-    return lambda others: regression.predict_proba(finite(others)[:, known])[:, 1]
+    weights = logistic_regression(design(rows), is_lens)
+    return lambda others: 1 / (1 + np.exp(-design(others) @ weights))
+
+
+def logistic_regression(
+    x: Float[np.ndarray, "n f"], y: Bool[np.ndarray, " n"], ridge: float = 1.0, rounds: int = 50
+) -> Float[np.ndarray, " f"]:
+    """Weights that minimise the log loss of both classes, weighed alike, plus ``ridge / 2`` times their squares.
+
+    The last column is the constant one and bears no penalty. Newton's method (Hastie et al. 2009, eq. 4.26).
+    """
+    each = np.where(y, 0.5 / y.mean(), 0.5 / (~y).mean())
+    penalty = np.full(x.shape[1], ridge)
+    penalty[-1] = 1e-9
+    weights = np.zeros(x.shape[1])
+    for _ in range(rounds):
+        p = 1 / (1 + np.exp(-(x @ weights)))
+        slope = x.T @ (each * (p - y)) + penalty * weights
+        curve = (x * (each * p * (1 - p))[:, None]).T @ x + np.diag(penalty)
+        step = np.linalg.solve(curve, slope)
+        weights = weights - step
+        if np.abs(step).max() < 1e-8:
+            break
+    return weights

@@ -14,11 +14,12 @@ from deeplense_core import examine, train
 from deeplense_core.calibrate import calibrate
 from deeplense_core.errors import UserError
 from deeplense_core.evaluate import evaluate
+from deeplense_core.features import robust_scale
 from deeplense_core.images import LensImage
 from deeplense_core.losses.classes import balancing_weights, class_loss
 from deeplense_core.predictions import evaluations
 from deeplense_core.runs import Run
-from deeplense_core.tasks.find import robust_scale
+from deeplense_core.tasks.find_baselines import logistic_regression
 from deeplense_core.trained import load_model
 
 
@@ -93,7 +94,7 @@ def test_resume_is_exact(finds, monkeypatch):
 
 
 def test_truth_as_a_feature_is_refused_or_stamped(finds):
-    with pytest.raises(UserError, match="truth_is_lens.*gives the answer away"):
+    with pytest.raises(UserError, match="is_lens is known.*gives the answer away"):
         run_of(finds, features="is_lens, snr_r")
     run = run_of(finds, features="is_lens, snr_r", leaky_ablation=True, epochs=15, lr=0.02)
     train.train(run)
@@ -155,3 +156,14 @@ def test_the_scale_of_features_stands_outliers_and_empty_columns():
     assert centre[0] == pytest.approx(0, abs=0.02)
     assert spread[0] == pytest.approx(1 / 1.349, rel=0.05)
     assert (centre[1:].tolist(), spread[1:].tolist()) == ([0, 3], [1, 1])
+
+
+def test_the_regression_is_scikit_learns():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    y = x[:, 0] - 0.5 * x[:, 1] + rng.logistic(size=300) > 1
+    found = logistic_regression(np.concatenate([x, np.ones((300, 1))], 1), y)
+    want = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=1000).fit(x, y)
+    np.testing.assert_allclose(found, [*want.coef_[0], *want.intercept_], atol=2e-4)
