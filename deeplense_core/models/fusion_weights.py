@@ -62,8 +62,11 @@ def attention(
 def kept_weights(net: nn.Module) -> Iterator[list[Tensor]]:
     """A list that gets the attention weights (b heads, n, n) of each layer, in order."""
     kept: list[Tensor] = []
-    hooks = [module.weights.register_forward_hook(lambda _m, _i, output: kept.append(output))
-             for module in net.modules() if isinstance(module, Attention)]  # fmt: skip
+
+    def keep(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        kept.append(output)
+
+    hooks = [module.weights.register_forward_hook(keep) for module in net.modules() if isinstance(module, Attention)]
     try:
         yield kept
     finally:
