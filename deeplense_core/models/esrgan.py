@@ -17,6 +17,8 @@ RESIDUAL_SCALE = 0.2
 SLOPE = 0.2
 """Of the leaky ReLU; both as in the paper."""
 DENSE_LAYERS, DENSE_BLOCKS = 5, 3
+SMALLEST = 16
+"""Side of the smallest image that the discriminator can judge: it halves it four times."""
 
 
 @dataclass(frozen=True)

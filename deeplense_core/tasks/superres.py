@@ -18,7 +18,7 @@ from deeplense_core.losses import pixel
 from deeplense_core.losses.adversarial import discriminator_accuracy, discriminator_loss, frozen, generator_loss
 from deeplense_core.losses.perceptual import LAYERS, perceptual_distance, perceptual_loss, vgg19, view
 from deeplense_core.metrics import superres as metrics
-from deeplense_core.models.esrgan import Discriminator
+from deeplense_core.models.esrgan import SMALLEST, Discriminator
 from deeplense_core.sources import Batch, DataInfo, Images, Source
 from deeplense_core.spec import config_from, knob
 from deeplense_core.superres.enhance import enhance
@@ -59,6 +59,10 @@ class SuperResTask:
         if self.cfg.crop > min(data.shape[1:]):
             raise UserError(f"crop = {self.cfg.crop} is larger than the coarse images of {data.shape[1]} x "
                             f"{data.shape[2]} pixels. Take a smaller one, or 0 for whole images.")
+        side = self.scale * (self.cfg.crop or min(data.shape[1:]))
+        if self.cfg.adversarial and side < SMALLEST:
+            raise UserError(f"The discriminator sees patches of {side} fine pixels and needs {SMALLEST}. Take a larger "
+                            "crop, or adversarial=0.")
         self.features = self.cfg.perceptual > 0 or self.cfg.adversarial > 0
         self.best = "closeness" if self.features else "psnr"
         self.unit, self.noise = 1.0, 0.0

@@ -10,10 +10,11 @@ from safetensors.torch import load, save
 
 from deeplense_core import train
 from deeplense_core.data import DatasetWriter
+from deeplense_core.errors import UserError
 from deeplense_core.models import MODELS, build_model, learns
 from deeplense_core.runs import Run
 
-SMALL = {"width": 4, "growth": 4, "blocks": 1, "crop": 6, "batch_size": 4, "epochs": 2, "warm_up": 0.25,
+SMALL = {"width": 4, "growth": 4, "blocks": 1, "crop": 8, "batch_size": 4, "epochs": 2, "warm_up": 0.25,
          "adversarial": 0.3, "perceptual": 0.5, "perceptual_layer": "conv1_2", "compile": "off",
          "precision": "float32"}  # fmt: skip
 
@@ -86,6 +87,12 @@ def test_the_discriminator_learns_after_the_warm_up_and_is_watched(pairs, quick_
     before, after = job.companion.state_dict(), state(run)["companion"]
     assert any(not torch.equal(before[name], after[name]) for name in before if name.endswith("original"))
     assert "perceptual_weights" in run.read_file("model.json").decode()
+
+
+def test_patches_too_small_for_the_discriminator_are_refused(pairs):
+    with pytest.raises(UserError, match=r"patches of 14 fine pixels and needs 16"):
+        train.plan("superres", str(pairs), "esrgan", {**SMALL, "crop": 7})
+    assert train.plan("superres", str(pairs), "esrgan", {**SMALL, "crop": 7, "adversarial": 0})
 
 
 @pytest.mark.parametrize("name", [*(n for n, e in MODELS.items() if "superres" in e.about["tasks"] and learns(e)
