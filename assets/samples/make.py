@@ -1,4 +1,4 @@
-"""Makes the pictures of the first page: ``python assets/samples/make.py``.
+"""Makes the pictures of the first page: ``python -m assets.samples.make``.
 
 A lens of the simulator, the same lens with subhalos under the evidence of the classifier that ships, and the ROC
 curves of the run that ships. And the browser's icon.

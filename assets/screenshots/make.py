@@ -1,4 +1,4 @@
-"""Pictures of every page for the README: ``python assets/screenshots/make.py [PAGE ...]``.
+"""Pictures of every page for the README: ``python -m assets.screenshots.make [PAGE ...]``.
 
 Starts the app on a workspace of its own, in which the run that ships has been opened, and visits the pages of app.py
 in Chromium, in both themes. The pictures are quantised to 256 colours: each stays under 120 KB.
