@@ -14,7 +14,6 @@ import streamlit as st
 from deeplense_core import compare, metrics
 from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.errors import UserError
-from deeplense_core.lookup import images_of, truths_of
 from deeplense_core.plots import FinderCurve
 from deeplense_core.predictions import Predictions, evaluations, read_predictions
 from deeplense_core.report import with_interval
@@ -114,6 +113,8 @@ def truths(one: Scored) -> pd.DataFrame:
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _truths(folder: str, classes: tuple[str, ...], time: float, data: str, lens: int) -> pd.DataFrame:
+    from deeplense_core.lookup import truths_of  # brings torch, which the page does not wait for
+
     known = _known(folder, classes, time)
     if known.truth:
         table = pd.DataFrame(dict(known.truth))
@@ -147,6 +148,9 @@ def faintest(one: Scored) -> np.ndarray:
 
 @st.cache_data(max_entries=64, show_spinner="Fetching the images …")
 def images(data: str, ids: tuple[str, ...], time: float) -> np.ndarray:
+    """Images by their ids; cached by those and by when the evaluation was made."""
+    from deeplense_core.lookup import images_of
+
     return images_of(data, ids)
 
 
