@@ -155,7 +155,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 def _make_codes(vectors: np.ndarray, metric: str, kept: Path | None) -> tuple[Codes, float]:
     """Codes of all vectors, and the largest distance between a vector and its code."""
-    import faiss
+    faiss = _faiss()
 
     prepare: Callable[[np.ndarray], np.ndarray] = _unit if metric == "cosine" else np.ascontiguousarray
     codes = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_L2)
@@ -179,10 +179,17 @@ def _make_codes(vectors: np.ndarray, metric: str, kept: Path | None) -> tuple[Co
 
 
 def _kept_codes(kept: Path) -> tuple[Codes, float] | None:
-    import faiss
+    faiss = _faiss()
 
     try:
         rounding = json.loads(kept.with_suffix(".json").read_bytes())["rounding"]
         return faiss.read_index(str(kept.with_suffix(".faiss"))), rounding
     except (OSError, ValueError, RuntimeError):
         return None
+
+
+def _faiss() -> Any:
+    """The library, loaded where it is needed; pyright misreads its generated methods."""
+    import faiss
+
+    return faiss
