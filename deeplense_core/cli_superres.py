@@ -46,7 +46,8 @@ def _register(args) -> None:
     facts = made.manifest["source"]
     if args.json:
         about = {name: facts[name] for name in ("lr", "hr", "band", "shift_arcsec", "border")}
-        print(json.dumps({"data": str(made.path), **about, "bands": [asdict(row) for row in band_table(pair)]}, indent=1))
+        bands = [asdict(row) for row in band_table(pair)]
+        print(json.dumps({"data": str(made.path), **about, "bands": bands}, indent=1))
         return
     for row in band_table(pair):
         print(f"{row.band:12} correlation {row.correlation:.4f}  zero point {row.zero_point:9.4g}  background "

@@ -65,7 +65,8 @@ def number_columns(path: Path, count: int) -> Mapping[str, np.ndarray]:
             if not isinstance(root.get(name, getlink=True), h5py.HardLink) or name in OURS:
                 continue
             data = root[name]
-            plain = isinstance(data, h5py.Dataset) and data.shape == (count,) and data.dtype.kind in "buif"
-            if plain and not data.is_virtual and not data.external:
+            if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
+                continue
+            if data.shape == (count,) and data.dtype.kind in "buif":
                 found[name] = np.array(data)
     return found

@@ -50,7 +50,8 @@ def read_fits(
                 shape = chosen.shape
                 check_size(math.prod(shape), shape, name)  # before .data: a compressed tile claims anything
                 pixels = np.asarray(chosen.data)
-                said_of = _facts(_listed(hdus), chosen.header, hdus[0].header, pixels.ndim)
+                primary: Any = hdus[0]
+                said_of = _facts(_listed(hdus), chosen.header, primary.header, pixels.ndim)
                 facts = {"hdu": _label(chosen, index), **said_of}
                 if sky:
                     facts |= _place(_cards(file, hdus, index), shape)

@@ -73,7 +73,8 @@ def test_an_encoder_is_drawn_with_its_neighbours_and_rank(open_page):
 
 
 def test_samples_say_which_image_is_nearest():
-    found = Samples(np.zeros((3, 1, 4, 4)), np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]]), np.array([0, 1, -1]), None, 1)
+    vectors = np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]])
+    found = Samples(np.zeros((3, 1, 4, 4)), vectors, np.array([0, 1, -1]), None, 1)
     first, second, third = neighbour_captions(found, CLASSES)
     assert first.startswith("1: nearest is 3\n")
     assert second.startswith("2: nearest is 3\n")
