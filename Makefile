@@ -14,7 +14,7 @@ app: $(VENV)/.app
 
 test: $(VENV)/.dev $(VENV)/.chromium lint
 	@echo "==> Tests"
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev
 	@echo "==> Style and types"

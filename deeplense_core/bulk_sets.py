@@ -42,6 +42,7 @@ def predict_any(
     Raises:
         UserError: as :func:`deeplense_core.bulk.predict_files`; a set beside other paths.
     """
+    check_format(out)
     target = shard.path(out) if shard else out
     if not any(is_set(path) for path in paths):
         fit = (lambda image: fit_bands(image, plan)) if plan else (lambda image: image)

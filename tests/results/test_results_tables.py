@@ -35,8 +35,8 @@ def test_what_ships_stands_in_tables_with_baselines_last():
     assert list(table.rows)[-2:] == ["chance", "majority class"]
     assert table.commands[0].startswith("simulate common-test --count 3000 --seed 2")
     fine = found["superres", "sr-pairs, seed 2"]
-    assert list(fine.rows)[:2] == ["edsr-x2", "edsr-x2 x8"]
-    assert fine.networks == ("edsr-x2", "edsr-x2 x8")
+    assert list(fine.rows)[:4] == ["edsr-x2", "edsr-x2 x8", "esrgan-x2", "esrgan-x2 x8"]
+    assert fine.networks == ("edsr-x2", "edsr-x2 x8", "esrgan-x2", "esrgan-x2 x8")
 
 
 def test_rows_of_different_data_or_splits_never_share_a_table():

@@ -302,7 +302,7 @@ def test_gaussians_are_matched_by_the_difference_of_their_squares():
     with pytest.raises(UserError, match="exchanged"):
         matching_sigma(0.1, 0.3)
     assert reach(2.0, 2) == 4
-    assert reach(torch.zeros(9, 9), 2) == 2
+    assert reach(torch.full((9, 9), 1 / 81), 2) == 3  # 4 fine pixels: 2 binned ones, and one that is cut
 
 
 def gaussian_image(sigma, side):
