@@ -50,6 +50,15 @@ def find_card(name: str) -> Card:
     return Card(run.id, run.path, _read(run.path))
 
 
+def own_test_data(card: Mapping[str, Any]) -> str:
+    """Where a network's own test images come from: the data it learnt from or, where they are not here (a network that
+    ships may have learnt from a data set), the recipe that its first test was made with."""
+    data, tests = card["data"], card.get("tests")
+    if data.startswith("sim:") or Path(data).exists() or not tests:
+        return data
+    return f"sim:{tests[0]['data'].partition(',')[0]}"
+
+
 def shipped_models() -> list[str]:
     """Names of the trained models in ``assets/models``."""
     return sorted(path.parent.name for path in shipped_models_dir().glob("*/model.json"))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from deeplense_core import scoring
-from deeplense_core.cards import find_card
+from deeplense_core.cards import find_card, own_test_data
 from deeplense_core.errors import UserError
 from pages.ui.messages import guard, plain, show_error
 from pages.ui.picker import pick_data, short_data
@@ -73,5 +73,5 @@ def offer_own_test(name: str, key: str, label: str = "This network") -> None:
         st.markdown(f"{plain(label)} has not been evaluated here yet.", width="content")
         if st.button("Evaluate on its own test images", type="primary", key=f"{key}_own"):
             with guard():
-                scoring.start(name, find_card(name).card["data"])
+                scoring.start(name, own_test_data(find_card(name).card))
             st.rerun()

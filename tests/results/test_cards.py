@@ -9,10 +9,18 @@ import pytest
 from deeplense_core import cards, cli
 from deeplense_core.card_text import card_markdown, interval_text, write_card
 from deeplense_core.cards import find_card, shipped_models
+from deeplense_core.sources import describe
 from deeplense_core.workspace import ROOT
 
 SHIPPED = shipped_models()
 MOST_MB = 40
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_its_own_test_images_can_be_had_in_an_empty_workspace(name):
+    data = cards.own_test_data(find_card(name).card)
+    assert data.startswith("sim:")
+    assert describe(data).shape == tuple(find_card(name).card["shape"])
 
 
 @pytest.mark.parametrize("name", SHIPPED)
