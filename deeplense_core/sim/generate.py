@@ -7,7 +7,7 @@ import importlib
 import logging
 import pkgutil
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -190,15 +190,18 @@ def render_scenes(
     for rows in groups:
         number = int(numbers[rows[0]])
         group = scene.mapped(lambda v, at=rows, k=number: (v[at] if v.ndim == 1 else v[at, :k]).to(device))
-        parts.append(_render_group(made, group, keys[rows].to(device), compiled, noisy))
+        parts += _render_group(made, group, keys[rows].to(device), compiled, noisy)
+    joined = tuple(torch.cat(values) for values in zip(*parts, strict=True))
     if len(groups) == 1:
-        return parts[0]
+        return joined
     place = torch.cat(groups).argsort().to(device)
-    return tuple(torch.cat(values)[place] for values in zip(*parts, strict=True))
+    return tuple(values[place] for values in joined)
 
 
-def _render_group(made: Recipe, scene: Scene, keys: Tensor, compiled: bool, noisy: bool) -> tuple[Tensor, ...]:
-    """Pictures of images that have equally many point masses, made chunk by chunk."""
+def _render_group(
+    made: Recipe, scene: Scene, keys: Tensor, compiled: bool, noisy: bool
+) -> Iterator[tuple[Tensor, ...]]:
+    """Yields pictures of images that have equally many point masses, chunk by chunk."""
     # Imports caustics, which takes seconds: not before something is rendered.
     from deeplense_core.sim.pairs import pair_function
     from deeplense_core.sim.render import (
@@ -216,9 +219,7 @@ def _render_group(made: Recipe, scene: Scene, keys: Tensor, compiled: bool, nois
     constants = Constants.of(scene)
     sky = sky_function(made.optics, compiled)
     nothing = torch.zeros(min(chunk, len(keys)), *made.optics.grid, device=keys.device)
-    images = torch.empty(len(keys), made.optics.n_pix, made.optics.n_pix, device=keys.device)
-    parts = []
-    for start in range(0, len(keys), chunk):
+    for start in range(0, count, chunk):
         stop = start + chunk
         part = constants.rows(start, stop)
         if scene.mass_x.shape[1]:
@@ -229,12 +230,11 @@ def _render_group(made: Recipe, scene: Scene, keys: Tensor, compiled: bool, nois
         lensed = sky(part, *pull)
         if made.pair is None:
             picture = picture_function(made.optics, made.detector, noisy, compiled)
-            parts.append(picture(lensed, part.exposure_s, keys[start:stop], images[start:stop]))
+            made_chunk = picture(lensed, part.exposure_s, keys[start:stop])
         else:
             take = pair_function(made.pair, made.optics, noisy, compiled)
-            parts.append(take(lensed, scene.mapped(lambda v, a=start, b=stop: v[a:b]), keys[start:stop]))
-    found = tuple(torch.cat(values)[:count] for values in zip(*parts, strict=True))
-    return found if made.pair else (images[:count], *found)
+            made_chunk = take(lensed, scene.mapped(lambda v, a=start, b=stop: v[a:b]), keys[start:stop])
+        yield tuple(v[: count - start] for v in made_chunk)
 
 
 @cache

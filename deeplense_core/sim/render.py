@@ -193,12 +193,9 @@ def sky_function(optics: Optics, compiled: bool) -> Callable:
 
 @cache
 def picture_function(optics: Optics, detector: Detector, noisy: bool, compiled: bool) -> Callable:
-    """A function (sky, exposure_s, key, images) -> minima, maxima, for one camera; the images scaled to [0, 1] are
-    written where they belong, which saves the compiled one a copy of them all."""
+    """A function (sky, exposure_s, key) -> images scaled to [0, 1], minima, maxima, for one camera."""
 
-    def picture(sky: Tensor, exposure_s: Tensor, key: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        made, low, high = scale_to_unit(expose(through_optics(sky, optics), exposure_s, key, detector, noisy))
-        images.copy_(made)
-        return low, high
+    def picture(sky: Tensor, exposure_s: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return scale_to_unit(expose(through_optics(sky, optics), exposure_s, key, detector, noisy))
 
     return torch.compile(picture, dynamic=False) if compiled else picture
