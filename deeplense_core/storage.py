@@ -80,7 +80,7 @@ def remove_temporaries(folder: Path) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Appends one line (without its newline) in a single write.
+    """Appends one line (without its newline); threads and processes that append at once wait for each other.
 
     A line torn by a crash stays behind as a line of its own, which a reader skips.
 
@@ -89,6 +89,8 @@ def append_line(path: Path, line: bytes) -> None:
     """
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
+        # Without the lock a line half written by another writer would look torn.
+        fcntl.flock(handle, fcntl.LOCK_EX)
         size = os.fstat(handle).st_size
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
         payload = (b"\n" if torn else b"") + line + b"\n"
@@ -99,7 +101,7 @@ def append_line(path: Path, line: bytes) -> None:
             raise disk_full(path, len(line)) from err
         raise
     finally:
-        os.close(handle)
+        _unlock(handle)
 
 
 def try_lock(path: Path) -> int | None:
@@ -125,4 +127,10 @@ def locked(path: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(handle)
+        _unlock(handle)
+
+
+def _unlock(handle: int) -> None:
+    """Gives the lock up at once: a process forked meanwhile holds the descriptor too, so closing would not."""
+    fcntl.flock(handle, fcntl.LOCK_UN)
+    os.close(handle)
