@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from deeplense_core.errors import UserError
-from deeplense_core.storage import append_line, try_lock
+from deeplense_core.storage import try_lock, write_line
 
 
 class Journal:
@@ -67,7 +67,7 @@ class Journal:
         for record in records:
             self._count(record)
             lines.append(json.dumps(record))
-        append_line(self.path, "\n".join(lines).encode())
+        write_line(self._lock, self.path, "\n".join(lines).encode())
 
     def remove(self) -> None:
         """Removes the file, once all it holds is elsewhere."""
@@ -82,7 +82,7 @@ class Journal:
         with open(self.path, "rb") as file:
             first = file.readline()
         if not first:
-            append_line(self.path, json.dumps(made_with).encode())
+            write_line(self._lock, self.path, json.dumps(made_with).encode())
         elif _json(first) != made_with:
             raise UserError(f"{self.path.name!r} is of an interrupted run with another model or pixel scale. "
                             "Repeat that one to finish it, or delete the file to begin anew.")  # fmt: skip

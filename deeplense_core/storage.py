@@ -91,17 +91,27 @@ def append_line(path: Path, line: bytes) -> None:
     try:
         # Without the lock a line half written by another writer would look torn.
         fcntl.flock(handle, fcntl.LOCK_EX)
+        write_line(handle, path, line)
+    finally:
+        _unlock(handle)
+
+
+def write_line(handle: int, path: Path, line: bytes) -> None:
+    """As :func:`append_line`, for who holds the lock of ``path`` already, by this descriptor.
+
+    Raises:
+        UserError: when the disk is full.
+    """
+    try:
         size = os.fstat(handle).st_size
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
         payload = (b"\n" if torn else b"") + line + b"\n"
-        if os.write(handle, payload) != len(payload):
+        if os.pwrite(handle, payload, size) != len(payload):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as err:
         if is_disk_full(err):
             raise disk_full(path, len(line)) from err
         raise
-    finally:
-        _unlock(handle)
 
 
 def try_lock(path: Path) -> int | None:
