@@ -132,6 +132,11 @@ class Source(Protocol):
 
     info: DataInfo
 
+    @property
+    def blind(self) -> bool:
+        """Whether nothing held out can choose an epoch: then the last one is kept."""
+        ...
+
     def steps(self, batch_size: int) -> int: ...
     def batch(self, epoch: int, step: int, batch_size: int, total_steps: int) -> Batch: ...
     def part(self, split: str) -> Images: ...
@@ -178,6 +183,8 @@ def open_source(
 
 class StoredSource:
     """A data set whose training part lives on the device as one tensor, when it fits."""
+
+    blind = False
 
     def __init__(
         self, dataset: Dataset, seed: int, device: torch.device, labelled: bool = True,
@@ -230,6 +237,8 @@ class StoredSource:
 
 class SimulatedSource:
     """The simulator as an endless data set: no disk, no image seen twice."""
+
+    blind = False
 
     def __init__(self, recipe: str, cfg: OnlineConfig, seed: int, device: torch.device, compiled: bool,
                  partner: str = AUGMENT, hides: bool = False):

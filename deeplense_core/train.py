@@ -25,7 +25,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from deeplense_core import samples
-from deeplense_core.adapt import TargetedSource, with_target
+from deeplense_core.adapt import with_target
 from deeplense_core.cards import find_card
 from deeplense_core.errors import UserError
 from deeplense_core.models import build_model, check_model, learns, model_entry
@@ -321,8 +321,7 @@ def _validate(run: Run, job: Setup, val: Images, report: Report) -> None:
         outputs = job.task.predict(job.shadow, val, job.fabric.device, 4 * job.cfg.batch_size, averaged=False)
     scores = job.task.score(outputs, val)
     run.log("val", state.epoch + 1, **scores)
-    blind = isinstance(job.source, TargetedSource) and job.source.blind  # nothing to choose an epoch by: the last
-    better = blind or scores[job.task.best] > state.best
+    better = job.source.blind or scores[job.task.best] > state.best
     if better:
         state.best, state.best_epoch, state.stale = scores[job.task.best], state.epoch + 1, 0
         export(run, job, outputs, val, scores)

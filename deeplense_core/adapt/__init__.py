@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from deeplense_core.adapt.names import ADAPTATIONS, BASELINE, Adaptation, Learner
-from deeplense_core.adapt.target import TargetedSource, check_target, target_validation, with_target
+from deeplense_core.adapt.target import check_target, target_validation, with_target
 from deeplense_core.spec import config_from, knob
 
-__all__ = ["ADAPTATIONS", "ADAPT_CONFIGS", "BASELINE", "AdaptConfig", "Adaptation", "Learner", "TargetedSource",
-           "adaptation", "check_target", "target_validation", "with_target"]  # fmt: skip
+__all__ = ["ADAPTATIONS", "ADAPT_CONFIGS", "BASELINE", "Learner", "adaptation", "check_target", "target_validation",
+           "with_target"]  # fmt: skip
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
