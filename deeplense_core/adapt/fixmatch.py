@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from deeplense_core.adapt.names import ADAPTATIONS, Learner, Step, chosen, joined, rising, supervised
+from deeplense_core.adapt.names import ADAPTATIONS, Learner, Step, chosen, joined, rising
 from deeplense_core.sources import Batch
 from deeplense_core.spec import knob
 
@@ -35,7 +35,7 @@ class FixMatch:
         n = len(source.images)
         logits, _ = learner.run(joined(source, target))
         # Each survey counts alike, however few labels the target has.
-        known = learner.criterion(logits[:n], source.labels) + supervised(learner, logits[n:], target.labels)
+        known = learner.criterion(logits[:n], source.labels) + learner.criterion(logits[n:], target.labels)
         logs = {"class_loss": known.detach()}
         unlabelled = target.labels < 0
         if not bool(unlabelled.any()):

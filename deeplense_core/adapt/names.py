@@ -53,7 +53,7 @@ class Learner:
     run: Run
     """The network on a batch: class logits and features."""
     criterion: Callable[[Float[Tensor, "b k"], Int[Tensor, " b"]], Float[Tensor, ""]]
-    """The task's loss, over images that all carry a label."""
+    """The task's loss over the images that carry a label; 0, with a gradient of 0, where none does."""
     net: nn.Module
     """The network itself, for methods that keep a copy of it."""
     progress: float
@@ -83,12 +83,6 @@ def joined(first: Batch, second: Batch) -> Batch:
 def chosen(batch: Batch, rows: Bool[Tensor, " b"]) -> Batch:
     """The images of a batch where ``rows`` holds."""
     return Batch(batch.images[rows], batch.labels[rows], None, {k: v[rows] for k, v in batch.columns.items()})
-
-
-def supervised(learner: Learner, logits: Float[Tensor, "b k"], labels: Int[Tensor, " b"]) -> Float[Tensor, ""]:
-    """The task's loss over the rows that carry a label; 0, with a gradient of 0, where none does."""
-    known = labels >= 0
-    return learner.criterion(logits[known], labels[known]) if bool(known.any()) else logits.sum() * 0
 
 
 def rising(progress: float, steepness: float = 10.0) -> float:
