@@ -347,8 +347,8 @@ def _calibrate(args) -> None:
 
 def _predict(args) -> int:
     from deeplense_core.bands import parse_bands, plan_bands
-    from deeplense_core.bulk_sets import predict_any
-    from deeplense_core.bulk_shards import parse_shard
+    from deeplense_core.bulk.sets import predict_any
+    from deeplense_core.bulk.shards import parse_shard
     from deeplense_core.progress import bar
     from deeplense_core.trained import load_model
 

@@ -12,7 +12,7 @@ FLOORS = (
     "errors hub registry spec workspace classes storage records machine checkpoints status progress",
     "runs background cards images display reading metrics plots predictions samples compare report notes catalog "
     "answers bands inspection photometry card_text results examples",
-    "bulk bulk_jobs bulk_journal bulk_sets bulk_shards bulk_sources bulk_table jobs slots command "
+    "bulk jobs slots command "
     "scoring making data data_writer audit ingest features",
     "sim models ssl superres augment preprocess familiarity precision forward sources adapt lookup trained "
     "evidence examine losses embeddings",

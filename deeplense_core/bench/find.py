@@ -20,8 +20,8 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from deeplense_core.bulk_sets import predict_any
-from deeplense_core.bulk_sources import BLOCK
+from deeplense_core.bulk.sets import predict_any
+from deeplense_core.bulk.sources import BLOCK
 from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.familiarity import familiar_ranges
 from deeplense_core.machine import describe
@@ -107,7 +107,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from deeplense_core.bench.find import untrained
-from deeplense_core.bulk_sets import predict_any
+from deeplense_core.bulk.sets import predict_any
 folder, name = Path(sys.argv[1]), sys.argv[2]
 model = untrained(folder, np.array(np.load(folder / "few.npy", mmap_mode="r")[:512]))
 made, _ = predict_any(model, [folder / name], folder / "memory.parquet", 0.17)

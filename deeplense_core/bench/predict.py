@@ -24,7 +24,7 @@ from safetensors.torch import save
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from deeplense_core.bulk import BATCH, predict_files
+from deeplense_core.bulk.files import BATCH, predict_files
 from deeplense_core.forward import turned_logits
 from deeplense_core.machine import describe
 from deeplense_core.models import build_model
@@ -152,7 +152,7 @@ def _seconds(work: Callable[[], Any]) -> float:
 _MEASURE = """
 import resource, sys
 from pathlib import Path
-from deeplense_core.bulk import predict_files
+from deeplense_core.bulk.files import predict_files
 from deeplense_core.trained import load_model
 made = predict_files(load_model(sys.argv[1]), [Path(sys.argv[2])], Path(sys.argv[3]))
 assert made.failed == 0, made

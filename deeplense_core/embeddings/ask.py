@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from deeplense_core.bulk import file_digest
+from deeplense_core.bulk.files import file_digest
 from deeplense_core.embeddings.embed import embed_images
 from deeplense_core.embeddings.similar import index_of
 from deeplense_core.embeddings.store import Embedding

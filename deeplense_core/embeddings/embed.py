@@ -19,8 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from deeplense_core.bulk import Item, default_workers, file_digest, find_files, read_batches, unpack_zips, write_failed
-from deeplense_core.bulk_journal import Journal
+from deeplense_core.bulk.files import (
+    Item,
+    default_workers,
+    file_digest,
+    find_files,
+    read_batches,
+    unpack_zips,
+    write_failed,
+)
+from deeplense_core.bulk.journal import Journal
 from deeplense_core.data import Dataset, open_dataset
 from deeplense_core.embeddings.store import COLUMN, FORMAT, Embedding, embeddings_dir, open_embedding, write_npz
 from deeplense_core.errors import UserError

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.audit import audit
-from deeplense_core.bulk_sources import is_set, open_set
+from deeplense_core.bulk.sources import is_set, open_set
 from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import DEFAULT_SPLITS, Dataset, DatasetWriter
 from deeplense_core.data_writer import refuse_existing

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from deeplense_core.bulk_sources import BLOCK, ImageSet, is_hdf5
+from deeplense_core.bulk.sources import BLOCK, ImageSet, is_hdf5
 from deeplense_core.data_writer import DatasetWriter
 from deeplense_core.ingest.image_folders import Skipped
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import streamlit as st
 
-from deeplense_core import bulk_jobs
 from deeplense_core.answers import EXPORTS, export
-from deeplense_core.bulk_jobs import Scored
-from deeplense_core.bulk_table import ALL, WITH, WITHOUT, Wanted, answer_of, images_behind, read_table, rows_at, rows_of
+from deeplense_core.bulk import jobs
+from deeplense_core.bulk.jobs import Scored
+from deeplense_core.bulk.table import ALL, WITH, WITHOUT, Wanted, answer_of, images_behind, read_table, rows_at, rows_of
 from deeplense_core.data import list_datasets
 from deeplense_core.display import to_png, to_rgb
 from deeplense_core.errors import UserError
@@ -51,13 +51,13 @@ def score_form(options: dict[str, str]) -> None:
         )  # fmt: skip
     if start_cell.button("Score", type="primary", icon=":material/play_arrow:", key="score_start", width="stretch"):
         with guard():
-            st.session_state["score_chosen"] = bulk_jobs.start(model, source, scale)
+            st.session_state["score_chosen"] = jobs.start(model, source, scale)
         st.rerun()
 
 
 def scored_view() -> None:
     """The scorings of this workspace, one of them on screen."""
-    found = {one.id: one for one in bulk_jobs.list_scored()}
+    found = {one.id: one for one in jobs.list_scored()}
     if not found:
         st.info("Nothing scored yet. Choose images above: a folder of files, or a set of any size in one array.",
                 icon=":material/photo_library:")  # fmt: skip
@@ -82,7 +82,7 @@ def _title(one: Scored) -> str:
 
 
 def _wait(name: str) -> None:
-    one = bulk_jobs.find_scored(name)
+    one = jobs.find_scored(name)
     if one is None or one.state != "running":
         st.rerun()
     assert one is not None
@@ -90,7 +90,7 @@ def _wait(name: str) -> None:
     of = f" of {one.total:,}" if one.total else ""
     st.progress(min(share, 1.0), text=f"About {one.done:,}{of} images scored. This goes on when the page is closed.")
     if st.button("Stop", icon=":material/stop:", key="score_stop", help="What is found is kept; it can go on later"):
-        bulk_jobs.cancel(one)
+        jobs.cancel(one)
         st.rerun()
 
 
@@ -102,14 +102,14 @@ def _stopped(one: Scored) -> None:
     with st.container(horizontal=True):
         if st.button("Go on", type="primary", icon=":material/play_arrow:", key="score_resume"):
             with guard():
-                bulk_jobs.resume(one)
+                jobs.resume(one)
             st.rerun()
         _forget_button(one)
 
 
 def _forget_button(one: Scored) -> None:
     if st.button("Remove", icon=":material/delete:", key="score_forget", help="The table; the images stay"):
-        bulk_jobs.forget(one)
+        jobs.forget(one)
         st.rerun()
 
 

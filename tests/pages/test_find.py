@@ -11,9 +11,10 @@ from finders_home import CLASSES, cutout_set, finder
 from sklearn.metrics import confusion_matrix
 from trained_run import said
 
-from deeplense_core import background, bulk_jobs, metrics
+from deeplense_core import background, metrics
 from deeplense_core.answers import predicted_row
-from deeplense_core.bulk_table import Wanted, images_behind, read_table, rows_of
+from deeplense_core.bulk import jobs
+from deeplense_core.bulk.table import Wanted, images_behind, read_table, rows_of
 from deeplense_core.catalog import write_catalog
 from deeplense_core.inspection import marked
 from deeplense_core.machine import identity
@@ -111,7 +112,7 @@ def scored(dataset, bad: int = 1) -> np.ndarray:
     names = [str(name) for name in dataset.catalog["id"]]
     rows = [predicted_row(name, None, None, Prediction(np.array([p, 1 - p]), ("odd",) if p > 0.5 else ()), CLASSES)
             for name, p in zip(names, scores, strict=True)]  # fmt: skip
-    write_catalog(rows, folder / bulk_jobs.TABLE)
+    write_catalog(rows, folder / jobs.TABLE)
     (folder / "scores.failed.csv").write_text("name,reason,message\n" + "x,y,z\n" * bad)
     facts = {"model": "<img src=x>", "source": str(dataset.path), "pixel_scale": None, "total": len(dataset)}
     job = {"facts": facts, "worker": {**identity(), "start_time": 1.0}, "started": time.time()}
@@ -151,7 +152,7 @@ def test_a_catalogue_is_sorted_filtered_marked_and_only_its_page_has_pictures(op
 def test_rows_and_their_images(workspace):
     dataset = cutout_set(50)
     scores = scored(dataset)
-    table = read_table([home() / "scored" / "abc" / bulk_jobs.TABLE])
+    table = read_table([home() / "scored" / "abc" / jobs.TABLE])
     rows = rows_of(table, Wanted(low=0.5, warnings="with", falling=False))
     assert rows.tolist() == [i for i in np.argsort(scores) if scores[i] > 0.5]
     assert rows_of(table, Wanted(classes=("lens",))).tolist() == rows[::-1].tolist()
@@ -167,9 +168,9 @@ def test_a_scoring_starts_stops_and_goes_on(workspace, monkeypatch):
     asked = []
     monkeypatch.setattr(background, "launch", lambda folder, *rest: asked.append((folder.name, *rest)))
     dataset = cutout_set(30)
-    name = bulk_jobs.start("some-run", str(dataset.path), 0.2)
+    name = jobs.start("some-run", str(dataset.path), 0.2)
     folder = home() / "scored" / name
-    assert asked[0][1][-6:] == ["some-run", str(dataset.path), "--out", str(folder / bulk_jobs.TABLE), "--pixel-scale",
+    assert asked[0][1][-6:] == ["some-run", str(dataset.path), "--out", str(folder / jobs.TABLE), "--pixel-scale",
                                 "0.2"]  # fmt: skip
     assert asked[0][2]["total"] == 30
     folder.mkdir(parents=True)
@@ -177,10 +178,10 @@ def test_a_scoring_starts_stops_and_goes_on(workspace, monkeypatch):
     (folder / "job.json").write_text(json.dumps(job))
     (folder / "log.txt").write_text("predicting: 4 of 30\nThe disk is full. Free some space.\n")
     lines = ['{"model": "x"}', *(f'{{"key": "{i}"}}' for i in range(9))]
-    (folder / f"{bulk_jobs.TABLE}.part").write_text("\n".join(lines) + "\n")
-    (one,) = bulk_jobs.list_scored()
+    (folder / f"{jobs.TABLE}.part").write_text("\n".join(lines) + "\n")
+    (one,) = jobs.list_scored()
     assert (one.state, one.done, one.error) == ("stopped", 9, "The disk is full. Free some space.")
-    bulk_jobs.resume(one)
+    jobs.resume(one)
     assert asked[1] == asked[0]
-    bulk_jobs.forget(one)
-    assert bulk_jobs.list_scored() == []
+    jobs.forget(one)
+    assert jobs.list_scored() == []

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from small_sets import SMALL, rings, write
 
 from deeplense_core import train
-from deeplense_core.bulk import predict_files
+from deeplense_core.bulk.files import predict_files
 from deeplense_core.catalog import safe_cell, write_catalog
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError

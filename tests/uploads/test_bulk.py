@@ -14,8 +14,8 @@ import pytest
 from astropy.table import Table
 from files_to_upload import PIXELS, fits_bytes, npy_bytes, sky_header, zip_bytes
 
-from deeplense_core import bulk
-from deeplense_core.bulk import BATCH, find_files, predict_files
+from deeplense_core.bulk import files
+from deeplense_core.bulk.files import BATCH, find_files, predict_files
 from deeplense_core.catalog import FORMATS, write_catalog
 from deeplense_core.errors import UserError
 from deeplense_core.storage import try_lock
@@ -220,11 +220,11 @@ def test_no_image_at_all_writes_no_table(network, tmp_path):
 
 def test_reading_does_not_run_away_from_the_network(cutouts, monkeypatch):
     """The reader waits when enough files, or bytes, are held for a network that is slow."""
-    monkeypatch.setattr(bulk, "_AHEAD", 10)
+    monkeypatch.setattr(files, "_AHEAD", 10)
     largest = PIXELS.size * 4
-    monkeypatch.setattr(bulk, "_HELD_BYTES", 3 * largest)
+    monkeypatch.setattr(files, "_HELD_BYTES", 3 * largest)
     pulled, held = 0, []
-    real = bulk._Reader.taken
+    real = files._Reader.taken
 
     def items():
         nonlocal pulled
@@ -237,8 +237,8 @@ def test_reading_does_not_run_away_from_the_network(cutouts, monkeypatch):
         held.append(self._held)
         return real(self, item, future)
 
-    monkeypatch.setattr(bulk._Reader, "taken", taken)
-    for number, _ in enumerate(bulk._read_ahead(items(), 2), start=1):
+    monkeypatch.setattr(files._Reader, "taken", taken)
+    for number, _ in enumerate(files._read_ahead(items(), 2), start=1):
         assert pulled - number < 10
     assert number == 202
     assert max(held) <= (3 + 2) * largest, "the limit, and what each worker had begun"

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from files_to_upload import PIXELS, npy_bytes
 
-from deeplense_core import bulk_sources
-from deeplense_core.bulk_sets import predict_any
-from deeplense_core.bulk_shards import Shard, parse_shard, shard_paths
-from deeplense_core.bulk_sources import NpyRows, is_set, open_set
+from deeplense_core.bulk import sources
+from deeplense_core.bulk.sets import predict_any
+from deeplense_core.bulk.shards import Shard, parse_shard, shard_paths
+from deeplense_core.bulk.sources import NpyRows, is_set, open_set
 from deeplense_core.data import DatasetWriter
 from deeplense_core.errors import UserError
 
@@ -123,7 +123,7 @@ def test_every_kind_of_set_becomes_a_table_in_order(make, network, tmp_path):
         np.testing.assert_allclose(table["dec"], np.arange(COUNT) / 20)
     else:
         assert table["ra"].isna().all()
-    assert max(shape[0] for shape, _ in network.asked) <= bulk_sources.BLOCK
+    assert max(shape[0] for shape, _ in network.asked) <= sources.BLOCK
     assert not list(tmp_path.glob("*.part"))
 
 

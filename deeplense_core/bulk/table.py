@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deeplense_core.bulk_sources import is_hdf5, is_set, open_set
+from deeplense_core.bulk.sources import is_hdf5, is_set, open_set
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
 from deeplense_core.reading.decode import Decoder

@@ -1,7 +1,7 @@
 """Sets of images that lie in one array, of any size: read a block at a time, so that memory stays flat.
 
 A data-set folder, an NPY file (n, c, h, w) or (n, h, w), an HDF5 file with such an array. What holds one image, or a
-folder of files, is for :mod:`deeplense_core.bulk`.
+folder of files, is for :mod:`deeplense_core.bulk.files`.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ import numpy as np
 
 from deeplense_core.answers import predicted_row
 from deeplense_core.bands import BandPlan, fit_bands
-from deeplense_core.bulk import Answering, Summary, finish, identity, predict_files
-from deeplense_core.bulk_journal import Journal
-from deeplense_core.bulk_shards import Shard
-from deeplense_core.bulk_sources import Block, ImageSet, is_set, open_set
+from deeplense_core.bulk.files import Answering, Summary, finish, identity, predict_files
+from deeplense_core.bulk.journal import Journal
+from deeplense_core.bulk.shards import Shard
+from deeplense_core.bulk.sources import Block, ImageSet, is_set, open_set
 from deeplense_core.catalog import check_format
 from deeplense_core.errors import UserError
 
@@ -31,8 +31,8 @@ def predict_any(
     """Predictions for files and folders of them, or for one set of images in an array.
 
     Args:
-        model, paths, pixel_scale_arcsec, workers, progress: As :func:`deeplense_core.bulk.predict_files`.
-        out: The table; a shard has one of its own beside it (:meth:`deeplense_core.bulk_shards.Shard.path`).
+        model, paths, pixel_scale_arcsec, workers, progress: As :func:`deeplense_core.bulk.files.predict_files`.
+        out: The table; a shard has one of its own beside it (:meth:`deeplense_core.bulk.shards.Shard.path`).
         shard: The part to be done; None: all of it.
         plan: Says, of the names of an image's bands, which ones the network gets; None: all.
 
@@ -40,7 +40,7 @@ def predict_any(
         What became of the images, and where the table is.
 
     Raises:
-        UserError: as :func:`deeplense_core.bulk.predict_files`; a set beside other paths.
+        UserError: as :func:`deeplense_core.bulk.files.predict_files`; a set beside other paths.
     """
     check_format(out)
     target = shard.path(out) if shard else out

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from deeplense_core import background
-from deeplense_core.bulk import find_files
-from deeplense_core.bulk_sources import is_hdf5, is_set, open_set
+from deeplense_core.bulk.files import find_files
+from deeplense_core.bulk.sources import is_hdf5, is_set, open_set
 from deeplense_core.errors import UserError
 from deeplense_core.workspace import home, safe_name
 

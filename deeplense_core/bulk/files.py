@@ -23,8 +23,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from deeplense_core.answers import predicted_row
-from deeplense_core.bulk_journal import Journal
-from deeplense_core.bulk_shards import Shard
+from deeplense_core.bulk.journal import Journal
+from deeplense_core.bulk.shards import Shard
 from deeplense_core.catalog import check_format, safe_cell, write_catalog
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
