@@ -6,7 +6,7 @@ Both give the same batches for the same (seed, epoch, step), so a resumed run se
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -85,6 +85,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def some(self, places: Int[np.ndarray, " k"]) -> Images:
+        """The images at these places of the part, in their order."""
+        columns = {name: values[places] for name, values in self.columns.items()}
+        return replace(self, rows=self.rows[places], labels=self.labels[places], ids=self.ids[places], columns=columns)
 
     def blocks(self, size: int) -> Iterator[Float[np.ndarray, "b c h w"]]:
         """The images in order, float32, ``size`` at a time."""

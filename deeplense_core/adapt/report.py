@@ -135,11 +135,7 @@ def answers(model: Trained, survey: Survey) -> tuple[Float[np.ndarray, "n k"], F
 
 
 def _thinned(survey: Survey) -> Survey:
-    part = survey.part
-    rows = thinned(len(part), MOST, 0)
-    columns = {name: values[rows] for name, values in part.columns.items()}
-    return replace(survey, part=replace(part, rows=part.rows[rows], labels=part.labels[rows], ids=part.ids[rows],
-                                        columns=columns))  # fmt: skip
+    return replace(survey, part=survey.part.some(thinned(len(survey.part), MOST, 0)))
 
 
 def _source_images(model: Trained) -> Images:

@@ -1,6 +1,6 @@
 """Metrics of the field with honest intervals: pure functions of numpy and scipy, equal to scikit-learn's."""
 
-from deeplense_core.metrics.bootstrap import pr_band, precision_metric, roc_band
+from deeplense_core.metrics.bootstrap import mean_with_interval, pr_band, precision_metric, roc_band
 from deeplense_core.metrics.calibration import (
     ECE_BINS,
     apply_temperature,
@@ -76,6 +76,7 @@ __all__ = [
     "fit_temperature",
     "fit_thresholds",
     "log_loss",
+    "mean_with_interval",
     "metric_names",
     "operating_point",
     "paired_difference",

@@ -69,6 +69,14 @@ def interval(values: np.ndarray, point: float, *, recentre: bool = False) -> tup
     return min(float(low), point), max(float(high), point)
 
 
+def mean_with_interval(values: np.ndarray, n_boot: int = 1000) -> dict[str, float]:
+    """Mean of values (n,) and its interval as {"value", "low", "high"}."""
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(0, len(values), (n_boot, len(values)))].mean(1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
+
+
 def perfect_low(low: float, point: float, trials: int) -> float:
     """Low end for a perfect score, whose resamples are all perfect too and would claim certainty.
 

@@ -58,10 +58,7 @@ def _training_images(model: Trained) -> tuple[DataInfo, Images] | None:
     except UserError:
         return None
     part = stored_images(dataset, "train")
-    few = np.random.default_rng(seed).permutation(len(part))[:IMAGES]
-    columns = {name: values[few] for name, values in part.columns.items()}
-    some = Images(part.store, part.rows[few], part.labels[few], part.ids[few], columns=columns)
-    return describe(data), some
+    return describe(data), part.some(np.random.default_rng(seed).permutation(len(part))[:IMAGES])
 
 
 def brightness_and_colours(images: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n f"]:

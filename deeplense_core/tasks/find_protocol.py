@@ -57,16 +57,13 @@ def rotation_change(model: Trained, data: DataInfo, part: Images, lens: int) -> 
 
     Of an exactly equivariant network it is the rounding of its arithmetic.
     """
-    few = np.unique(np.linspace(0, len(part) - 1, min(TURNED, len(part))).round().astype(int))
-    images, _ = model.fit(np.array(part.store[part.rows[few]], np.float32), data.pixel_scale_arcsec)
+    few = part.some(np.unique(np.linspace(0, len(part) - 1, min(TURNED, len(part))).round().astype(int)))
+    images, _ = model.fit(next(few.blocks(TURNED)), data.pixel_scale_arcsec)
     if images.shape[-1] != images.shape[-2]:
         return {"value": None, "low": None, "high": None, "undefined": "the images are not square"}
-    columns = {name: values[few] for name, values in part.columns.items()}
-    turned = [model.calibrate(model.logits(_turned(images, element), False, columns))[:, lens] for element in range(8)]
-    change = np.ptp(turned, axis=0)
-    drawn = np.random.default_rng(0).choice(change, (1_000, len(change))).mean(1)
-    low, high = (float(q) for q in np.quantile(drawn, (0.025, 0.975)))
-    return {"value": float(change.mean()), "low": low, "high": high}
+    turned = [model.calibrate(model.logits(_turned(images, element), False, few.columns))[:, lens]
+              for element in range(8)]  # fmt: skip
+    return metrics.mean_with_interval(np.ptp(turned, axis=0))
 
 
 def _turned(images: Float[np.ndarray, "n c h w"], element: int) -> Float[np.ndarray, "n c h w"]:

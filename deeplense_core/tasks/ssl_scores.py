@@ -92,7 +92,7 @@ def labelled_bank(
         places = np.flatnonzero(~np.isin(found.ids, part.ids))
         if len(places):
             places = places[np.unique(np.linspace(0, len(places) - 1, MOST_PROBED).astype(int))]
-    bank = Images(found.store, found.rows[places], found.labels[places], found.ids[places])
+    bank = found.some(places)
     blocks = [model.fit(block, data.pixel_scale_arcsec)[0] for block in bank.blocks(BLOCK)]
     return (np.concatenate(blocks) if blocks else np.zeros((0, *model.shape), np.float32)), bank.labels
 
@@ -186,8 +186,8 @@ def rotation_errors(
              for k in turns]
     any_angle = np.linalg.norm(encode(rotated(images, ANGLE_DEG)) - features, axis=1)
     unit = max(float(apart), 1e-12)
-    return {"rotation_error": mean_with_interval(np.mean(exact, 0) / unit),
-            "rotation_error_any": mean_with_interval(any_angle / unit)}
+    return {"rotation_error": metrics.mean_with_interval(np.mean(exact, 0) / unit),
+            "rotation_error_any": metrics.mean_with_interval(any_angle / unit)}
 
 
 def rotated(images: Float[np.ndarray, "n c h w"], degrees: float) -> Float[np.ndarray, "n c h w"]:
@@ -198,14 +198,6 @@ def rotated(images: Float[np.ndarray, "n c h w"], degrees: float) -> Float[np.nd
     theta = torch.tensor([[cos, -sin * h / w, 0], [sin * w / h, cos, 0]], dtype=x.dtype).expand(len(x), -1, -1)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False).numpy()
-
-
-def mean_with_interval(values: Float[np.ndarray, " n"], resamples: int = 1000) -> dict[str, float]:
-    """Mean and its 95 % bootstrap interval."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (resamples, len(values)))].mean(1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
 
 
 def rank_with_interval(features: Float[np.ndarray, "n d"], resamples: int = 40) -> dict[str, float]:
