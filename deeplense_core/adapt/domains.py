@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from deeplense_core.metrics import find_metrics, softmax
+from deeplense_core.metrics import find_metrics
+from deeplense_core.metrics.logistic import logistic
 
-FOLDS, NEWTON_STEPS = 5, 25
-PENALTY = 1.0
-"""Weight of half the squared coefficients, as scikit-learn's C = 1."""
+FOLDS = 5
 
 
 def domain_auc(
@@ -35,32 +34,6 @@ def domain_auc(
         weights, offset = logistic(scaled[~held], is_target[~held])
         scores[held] = scaled[held] @ weights + offset
     return find_metrics(is_target.astype(np.int64), scores)["auroc"]
-
-
-def logistic(
-    x: Float[np.ndarray, "n d"], positive: np.ndarray, penalty: float = PENALTY
-) -> tuple[Float[np.ndarray, " d"], float]:
-    """Coefficients and offset of a logistic regression: sum of cross entropies + penalty / 2 |w|^2, by Newton's steps,
-    each halved until the loss falls."""
-    design = np.column_stack([x, np.ones(len(x))])
-    ridge = np.append(np.full(x.shape[1], penalty), 1e-8)
-    w = np.zeros(design.shape[1])
-
-    def loss(w: np.ndarray) -> float:
-        z = design @ w
-        return float(np.logaddexp(0, np.where(positive, -z, z)).sum() + 0.5 * (ridge * w * w).sum())
-
-    for _ in range(NEWTON_STEPS):
-        p = softmax(np.column_stack([np.zeros(len(x)), design @ w]))[:, 1]
-        slope = design.T @ (p - positive) + ridge * w
-        curvature = (design * (p * (1 - p))[:, None]).T @ design + np.diag(ridge)
-        step, now, size = np.linalg.solve(curvature, slope), loss(w), 1.0
-        while size > 1e-6 and loss(w - size * step) > now:
-            size /= 2
-        w = w - size * step
-        if np.abs(slope).max() < 1e-8 * len(x):
-            break
-    return w[:-1], float(w[-1])
 
 
 def plane(source: Float[np.ndarray, "n d"], target: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n+m 2"]:

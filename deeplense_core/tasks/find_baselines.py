@@ -16,6 +16,7 @@ from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.features import feature_matrix, robust_scale
+from deeplense_core.metrics.logistic import logistic, sigmoid
 from deeplense_core.photometry import measured_names
 from deeplense_core.preprocess import center_crop, in_sky_noise
 from deeplense_core.sources import SIM, DataInfo, Images, describe, simulated_images, stored_images
@@ -85,32 +86,9 @@ def _regression(rows: Float[np.ndarray, "n f"], is_lens: Bool[np.ndarray, " n"])
     """P(lens) by a logistic regression on standardised numbers, unknown ones at their middle, both classes alike."""
     centre, spread = robust_scale(rows)
 
-    def design(values: np.ndarray) -> np.ndarray:
-        scaled = (values.astype(np.float64) - centre) / spread
-        scaled = np.where(np.isfinite(values), scaled, 0).clip(-5, 5)
-        return np.concatenate([scaled, np.ones((len(values), 1))], 1)
+    def scaled(values: np.ndarray) -> np.ndarray:
+        units = (values.astype(np.float64) - centre) / spread
+        return np.where(np.isfinite(values), units, 0).clip(-5, 5)
 
-    weights = logistic_regression(design(rows), is_lens)
-    return lambda others: 1 / (1 + np.exp(-design(others) @ weights))
-
-
-def logistic_regression(
-    x: Float[np.ndarray, "n f"], y: Bool[np.ndarray, " n"], ridge: float = 1.0, rounds: int = 50
-) -> Float[np.ndarray, " f"]:
-    """Weights that minimise the log loss of both classes, weighed alike, plus ``ridge / 2`` times their squares.
-
-    The last column is the constant one and bears no penalty. Newton's method (Hastie et al. 2009, eq. 4.26).
-    """
-    each = np.where(y, 0.5 / y.mean(), 0.5 / (~y).mean())
-    penalty = np.full(x.shape[1], ridge)
-    penalty[-1] = 1e-9
-    weights = np.zeros(x.shape[1])
-    for _ in range(rounds):
-        p = 1 / (1 + np.exp(-(x @ weights)))
-        slope = x.T @ (each * (p - y)) + penalty * weights
-        curve = (x * (each * p * (1 - p))[:, None]).T @ x + np.diag(penalty)
-        step = np.linalg.solve(curve, slope)
-        weights = weights - step
-        if np.abs(step).max() < 1e-8:
-            break
-    return weights
+    weights, offset = logistic(scaled(rows), is_lens, balanced=True)
+    return lambda others: sigmoid(scaled(others) @ weights + offset)

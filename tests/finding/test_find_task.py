@@ -17,9 +17,9 @@ from deeplense_core.evaluate import evaluate
 from deeplense_core.features import robust_scale
 from deeplense_core.images import LensImage
 from deeplense_core.losses.classes import balancing_weights, class_loss
+from deeplense_core.metrics.logistic import logistic
 from deeplense_core.predictions import evaluations
 from deeplense_core.runs import Run
-from deeplense_core.tasks.find_baselines import logistic_regression
 from deeplense_core.trained import load_model
 
 
@@ -164,6 +164,6 @@ def test_the_regression_is_scikit_learns():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 3))
     y = x[:, 0] - 0.5 * x[:, 1] + rng.logistic(size=300) > 1
-    found = logistic_regression(np.concatenate([x, np.ones((300, 1))], 1), y)
+    weights, offset = logistic(x, y, balanced=True)
     want = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=1000).fit(x, y)
-    np.testing.assert_allclose(found, [*want.coef_[0], *want.intercept_], atol=2e-4)
+    np.testing.assert_allclose([*weights, offset], [*want.coef_[0], *want.intercept_], atol=2e-4)
