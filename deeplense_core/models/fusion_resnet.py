@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deeplense_core.errors import UserError
 from deeplense_core.features import FeatureConfig
+from deeplense_core.models.cutout_resnet import CutoutResNetConfig, cutout_tokens
 from deeplense_core.models.fusion import Attention, FeatureScale, places
 from deeplense_core.models.names import MODELS
 from deeplense_core.models.timm_models import check_backbone
@@ -22,7 +23,7 @@ from deeplense_core.spec import knob
 
 @dataclass(frozen=True)
 class FusionResNetConfig:
-    backbone: str = knob("resnet18", "What makes the image tokens: resnet18, or timm:NAME")
+    backbone: str = knob("resnet18", "What makes the image tokens: resnet18, cutout-resnet, or timm:NAME")
     pretrained: bool = knob(False, "Start the backbone from ImageNet weights where they can be fetched")
     width: int = knob(128, "Numbers in a token, a multiple of 8", ge=8, le=1024)
     layers: int = knob(2, "Layers of attention", ge=1, le=12)
@@ -106,8 +107,12 @@ def token_backbone(name: str, pretrained: bool, in_channels: int) -> tuple[nn.Mo
     """
     if name == "resnet18":
         return _resnet18_tokens(pretrained, in_channels), 512
+    if name == "cutout-resnet":
+        plain = CutoutResNetConfig()
+        body, channels = cutout_tokens(plain.width, plain.blocks, in_channels)
+        return with_pretrained(False, lambda _: body, name), channels
     if not name.startswith("timm:"):
-        raise UserError(f"Unknown backbone {name!r}. Choose from: resnet18, timm:NAME.")
+        raise UserError(f"Unknown backbone {name!r}. Choose from: resnet18, cutout-resnet, timm:NAME.")
     check_backbone(name.removeprefix("timm:"))
     return _timm_tokens(name.removeprefix("timm:"), pretrained, in_channels)
 

@@ -12,6 +12,8 @@ from deeplense_core.sim.galaxies.scene import LENS, ZERO_POINT, GalaxyScene
 
 CHUNK = {"cpu": 16, "cuda": 256}
 """Images rendered at once: the working set stays near the cache of a CPU, and fills a GPU."""
+MODEL_ERROR = 0.1
+"""Part of the light of galaxies that no smooth model of them takes away: arcs must stand out from it to be seen."""
 MAX_SHARE = 1.5
 """Light of the arcs, or of what could be taken for them, at most, in units of the main galaxy's."""
 
@@ -85,10 +87,11 @@ def _extra(scene: GalaxyScene, n_pix: int) -> Tensor:
 def _balance(scene: GalaxyScene, field: Tensor, extra: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """The factor that gives the extra light its signal to noise, (n, 1, 1, 1), and what follows from it.
 
-    Signal to noise is that of a matched filter over all bands, ``sqrt(sum(light^2 / variance))``, with the noise of
-    the field without it.
+    Signal to noise is that of a matched filter over all bands, ``sqrt(sum(light^2 / variance))``. The variance is
+    that of the field without it, and of what a model of its galaxies gets wrong; without the latter the light of arcs
+    hidden in the middle of a bright galaxy, which no one can tell from the galaxy's own, would count in full.
     """
-    var = camera.variance(field, scene.survey)
+    var = camera.variance(field, scene.survey) + (MODEL_ERROR * field).square()
     drawn = (extra.square() / var).sum((1, 2, 3)).sqrt()
     wanted = torch.where(drawn > 0, scene.extra_snr / drawn.clamp_min(1e-20), 0.0)
     most = MAX_SHARE * scene.galaxy.flux.sum((1, 2)) / extra.sum((1, 2, 3)).clamp_min(1e-20)

@@ -26,7 +26,8 @@ class EasyConfig:
     bands: str = knob("gri", "Bands of an image", choices=BANDS, group="Set")
     theta_E_min: float = knob(0.7, "Smallest Einstein radius", ge=0.2, le=4, unit="arcsec", group="Lens")  # noqa: N815
     theta_E_max: float = knob(2.5, "Largest Einstein radius", ge=0.2, le=4, unit="arcsec", group="Lens")  # noqa: N815
-    snr_min: float = knob(100.0, "Faintest arcs, and what could be taken for them: signal to noise over all bands",
+    snr_min: float = knob(100.0, "Faintest arcs, and what could be taken for them: signal to noise over "
+                          "all bands, with the light of galaxies known to a tenth",
                           ge=1, le=5000, group="Lens")
     snr_max: float = knob(600.0, "Brightest arcs", ge=1, le=5000, group="Lens")
     mag_min: float = knob(17.8, "Brightest main galaxy, in r", ge=12, le=26, unit="mag", group="Lens")
@@ -55,8 +56,8 @@ class HardConfig(EasyConfig):
     lookalikes: float = same_knob(EasyConfig, "lookalikes", 0.5)
     theta_E_min: float = same_knob(EasyConfig, "theta_E_min", 0.5)  # noqa: N815
     theta_E_max: float = same_knob(EasyConfig, "theta_E_max", 1.8)  # noqa: N815
-    snr_min: float = same_knob(EasyConfig, "snr_min", 20.0)
-    snr_max: float = same_knob(EasyConfig, "snr_max", 300.0)
+    snr_min: float = same_knob(EasyConfig, "snr_min", 40.0)
+    snr_max: float = same_knob(EasyConfig, "snr_max", 400.0)
     mag_min: float = same_knob(EasyConfig, "mag_min", 17.6)
     mag_max: float = same_knob(EasyConfig, "mag_max", 21.4)
     colour_scatter: float = same_knob(EasyConfig, "colour_scatter", 0.2)
