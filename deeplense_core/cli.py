@@ -240,8 +240,8 @@ def _runs(args) -> None:
 def _show(args) -> None:
     from dataclasses import asdict
 
+    from deeplense_core.evaluations.predictions import evaluations
     from deeplense_core.jobs import refresh
-    from deeplense_core.predictions import evaluations
     from deeplense_core.runs import open_run
 
     run = open_run(args.run)

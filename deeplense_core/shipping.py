@@ -12,7 +12,7 @@ from deeplense_core.cards import find_card, shipped_models
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.evaluate import evaluate
-from deeplense_core.predictions import evaluations
+from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.runs import Run, open_run
 from deeplense_core.sources import SIM
 from deeplense_core.storage import atomic_write

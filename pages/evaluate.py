@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from deeplense_core.predictions import evaluations
+from deeplense_core.evaluations.predictions import evaluations
 from pages.ui import evaluation as views
 from pages.ui.evaluation import Evaluation
 from pages.ui.messages import empty_state, guard

@@ -22,10 +22,10 @@ from deeplense_core.adapt.report import VERDICTS
 from deeplense_core.data import Dataset, open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.evaluate import evaluate
+from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.machine import describe
 from deeplense_core.metrics import bootstrap
 from deeplense_core.metrics.finding import find_statistic
-from deeplense_core.predictions import evaluations
 from deeplense_core.runs import RESUMABLE, Run, list_runs, open_run
 from deeplense_core.sim import simulate_dataset
 from deeplense_core.spec import RunSpec, knob, make_config

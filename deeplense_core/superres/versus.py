@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.errors import UserError
+from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.metrics.superres import AVERAGED, BEST_AT_ONE, BETTER, paired_means
-from deeplense_core.predictions import evaluations
 from deeplense_core.registry import nearest
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 import streamlit as st
 
 from deeplense_core import plots
-from deeplense_core.compare import difference, differing_settings, verdict
 from deeplense_core.errors import UserError
+from deeplense_core.evaluations.compare import difference, differing_settings, verdict
+from deeplense_core.evaluations.predictions import evaluations, read_predictions
+from deeplense_core.evaluations.report import with_interval
 from deeplense_core.metrics import FIND_NAMES, metric_names
-from deeplense_core.predictions import evaluations, read_predictions
-from deeplense_core.report import with_interval
 from deeplense_core.runs import Run, open_run
 from pages.ui.evaluation import evaluation_title
 from pages.ui.messages import guard, plain, show_error

@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from deeplense_core import metrics, plots
-from deeplense_core.predictions import Predictions, read_predictions
-from deeplense_core.report import html_report, metric_table, prediction_table, to_csv, wide_table
+from deeplense_core.evaluations.predictions import Predictions, read_predictions
+from deeplense_core.evaluations.report import html_report, metric_table, prediction_table, to_csv, wide_table
 from pages.ui.gallery import open_large, thumbnails
 from pages.ui.glossary import meaning
 from pages.ui.layout import pair

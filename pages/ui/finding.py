@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from deeplense_core import compare, metrics
+from deeplense_core import metrics
 from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.errors import UserError
+from deeplense_core.evaluations import compare
+from deeplense_core.evaluations.predictions import Predictions, evaluations, read_predictions
+from deeplense_core.evaluations.report import with_interval
 from deeplense_core.plots import FinderCurve
-from deeplense_core.predictions import Predictions, evaluations, read_predictions
-from deeplense_core.report import with_interval
 from pages.ui.evaluation import evaluation_title, varies
 
 ROUND = (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, *np.arange(1, 10) / 10, 0.95, 0.98, 0.99, 0.997, 0.999, 0.9999)

@@ -8,8 +8,8 @@ import numpy as np
 import streamlit as st
 
 from deeplense_core import metrics, plots
-from deeplense_core.compare import verdict
 from deeplense_core.errors import UserError
+from deeplense_core.evaluations.compare import verdict
 from pages.ui import finding as data
 from pages.ui.finding import Scored
 from pages.ui.gallery import open_large, thumbnails

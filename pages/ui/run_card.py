@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from deeplense_core.compare import flat_settings
+from deeplense_core.evaluations.compare import flat_settings
 from deeplense_core.notes import baseline, read_note, set_baseline, write_note
 from deeplense_core.runs import open_run
 from pages.ui.messages import guard, plain

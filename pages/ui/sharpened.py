@@ -12,12 +12,12 @@ import pandas as pd
 import streamlit as st
 
 from deeplense_core import plots
+from deeplense_core.evaluations.predictions import evaluations
+from deeplense_core.evaluations.report import to_csv, with_interval
 from deeplense_core.metrics import superres as metrics
 from deeplense_core.metrics.radial import radial_profile
 from deeplense_core.plots import metric_label
 from deeplense_core.plots.superres import profile_figure
-from deeplense_core.predictions import evaluations
-from deeplense_core.report import to_csv, with_interval
 from pages.ui.layout import pair as two_places
 from pages.ui.messages import guard, plain
 from pages.ui.pairs import Pair, camera_maps, row_label, written

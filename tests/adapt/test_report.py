@@ -14,8 +14,8 @@ from deeplense_core.adapt.domains import domain_auc, plane, thinned
 from deeplense_core.adapt.report import own_settings, sentence, source_only_twin
 from deeplense_core.calibrate import calibrate
 from deeplense_core.evaluate import compare_surveys, evaluate, evaluate_after_training
+from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.metrics.logistic import logistic
-from deeplense_core.predictions import evaluations
 from deeplense_core.runs import Run
 from deeplense_core.workspace import results_dir
 

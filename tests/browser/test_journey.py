@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from deeplense_core.predictions import read_predictions
+from deeplense_core.evaluations.predictions import read_predictions
 from deeplense_core.workspace import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]

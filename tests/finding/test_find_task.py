@@ -14,11 +14,11 @@ from deeplense_core import examine, train
 from deeplense_core.calibrate import calibrate
 from deeplense_core.errors import UserError
 from deeplense_core.evaluate import evaluate
+from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.features import robust_scale
 from deeplense_core.images import LensImage
 from deeplense_core.losses.classes import balancing_weights, class_loss
 from deeplense_core.metrics.logistic import logistic
-from deeplense_core.predictions import evaluations
 from deeplense_core.runs import Run
 from deeplense_core.trained import load_model
 

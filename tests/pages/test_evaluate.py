@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from trained_run import CLASSES, fake_run, said, trained, trained_home  # noqa: F401  (fixtures)
 
-from deeplense_core import scoring
-from deeplense_core.predictions import evaluations, read_predictions
+from deeplense_core.evaluations import scoring
+from deeplense_core.evaluations.predictions import evaluations, read_predictions
 from pages.ui.evaluation import Evaluation, as_html, chosen_cell, confusion, roc
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from trained_run import said
 
-from deeplense_core import scoring
 from deeplense_core.errors import UserError
+from deeplense_core.evaluations import scoring
 from deeplense_core.images import LensImage
 from deeplense_core.metrics import superres as metrics
 from deeplense_core.models.interpolation import enlarge

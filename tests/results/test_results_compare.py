@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from deeplense_core.command import changed, train_command
-from deeplense_core.compare import difference, differing_settings, paired, verdict
 from deeplense_core.errors import UserError
-from deeplense_core.predictions import Predictions, read_predictions
-from deeplense_core.report import html_report, metric_table, prediction_table, to_csv, with_interval
+from deeplense_core.evaluations.compare import difference, differing_settings, paired, verdict
+from deeplense_core.evaluations.predictions import Predictions, read_predictions
+from deeplense_core.evaluations.report import html_report, metric_table, prediction_table, to_csv, with_interval
 from deeplense_core.spec import Knob, RunSpec
 
 CLASSES = ("no", "sphere", "vort")

@@ -15,7 +15,7 @@ from deeplense_core.catalog import safe_cell, write_catalog
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.evaluate import evaluate, evaluate_after_training
-from deeplense_core.predictions import evaluations
+from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.runs import Run
 from deeplense_core.trained import load_model
 

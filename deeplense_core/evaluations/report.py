@@ -11,8 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from deeplense_core import plots
+from deeplense_core.evaluations.predictions import Predictions
 from deeplense_core.plots.theme import FONT
-from deeplense_core.predictions import Predictions
 
 _STYLE = """
 body { font-family: %(font)s; background: %(background)s; color: %(text)s; max-width: 1080px;

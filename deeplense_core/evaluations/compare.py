@@ -9,8 +9,8 @@ import numpy as np
 
 from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.errors import UserError
+from deeplense_core.evaluations.predictions import Predictions
 from deeplense_core.metrics import FIND_NAMES, find_difference, paired_difference
-from deeplense_core.predictions import Predictions
 from deeplense_core.spec import RunSpec
 
 
