@@ -18,7 +18,8 @@ OFFLINE = {"pretrained": "false"}
 
 def small(name: str, channels: int = 1, outputs: int = 3) -> torch.nn.Module:
     torch.manual_seed(0)
-    return build_model(name, OFFLINE if name not in ("d4net", "cutout-resnet") else {}, in_channels=channels, out_features=outputs)
+    settings = {} if name in ("d4net", "cutout-resnet") else OFFLINE
+    return build_model(name, settings, in_channels=channels, out_features=outputs)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
