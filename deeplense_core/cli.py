@@ -398,8 +398,8 @@ def _enhance(args, model) -> int:
 
 
 def _models(args) -> None:
-    from deeplense_core.cards import find_card, shipped_models
     from deeplense_core.models import MODELS
+    from deeplense_core.shelf.cards import find_card, shipped_models
 
     registered = {
         name if name != "timm" else "timm:<name>": {"summary": entry.summary, "source": entry.about["source"],

@@ -38,8 +38,8 @@ def _ship(args) -> None:
 
 
 def _card(args) -> None:
-    from deeplense_core.card_text import write_card
-    from deeplense_core.cards import find_card, shipped_models
+    from deeplense_core.shelf.card_text import write_card
+    from deeplense_core.shelf.cards import find_card, shipped_models
 
     if args.data:
         from deeplense_core.progress import bar
@@ -55,7 +55,7 @@ def _card(args) -> None:
 
 
 def _push(args) -> None:
-    from deeplense_core.cards import find_card
-    from deeplense_core.hub import push
+    from deeplense_core.shelf.cards import find_card
+    from deeplense_core.shelf.hub import push
 
     print(push(find_card(args.model).folder, args.to, args.private))

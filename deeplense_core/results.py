@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deeplense_core.cards import find_card, shipped_models
 from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.runs import list_runs
+from deeplense_core.shelf.cards import find_card, shipped_models
 from deeplense_core.storage import atomic_write
 from deeplense_core.workspace import ROOT, home
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deeplense_core.card_text import write_card
-from deeplense_core.cards import find_card, shipped_models
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.evaluate import evaluate
 from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.runs import Run, open_run
+from deeplense_core.shelf.card_text import write_card
+from deeplense_core.shelf.cards import find_card, shipped_models
 from deeplense_core.sources import SIM
 from deeplense_core.storage import atomic_write
 from deeplense_core.tasks.base import Progress

@@ -26,12 +26,12 @@ from torch import nn
 
 from deeplense_core import samples
 from deeplense_core.adapt import with_target
-from deeplense_core.cards import find_card
 from deeplense_core.errors import UserError
 from deeplense_core.models import build_model, check_model, learns, model_entry
 from deeplense_core.models.weights import start_from
 from deeplense_core.precision import best_device, faster_precision
 from deeplense_core.runs import Run
+from deeplense_core.shelf.cards import find_card
 from deeplense_core.sim.partners import AUGMENT
 from deeplense_core.sources import Images, OnlineConfig, Source, describe, generator, open_source
 from deeplense_core.spec import Knob, RunSpec, config_from, knob, knobs, split_settings

@@ -15,7 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
-from deeplense_core.cards import find_card
 from deeplense_core.errors import UserError
 from deeplense_core.familiarity import FeatureCloud, read_cloud, strangeness
 from deeplense_core.features import feature_matrix, is_leaky
@@ -24,6 +23,7 @@ from deeplense_core.metrics import apply_temperature, class_sets
 from deeplense_core.models import MODELS, build_model, learns, model_entry
 from deeplense_core.precision import best_device
 from deeplense_core.preprocess import PreprocessConfig, center_crop, rescale
+from deeplense_core.shelf.cards import find_card
 
 BATCH = 64
 CLOUD_FILE = "familiar.safetensors"

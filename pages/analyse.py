@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from deeplense_core.cards import find_card
 from deeplense_core.errors import UserError
+from deeplense_core.shelf.cards import find_card
 from pages.ui.analyse_input import (
     choose_images,
     choose_network,

@@ -9,11 +9,10 @@ import pytest
 
 CORE = Path(__file__).parent.parent / "deeplense_core"
 FLOORS = (
-    "errors hub registry spec workspace classes storage records machine checkpoints status progress",
-    "runs background cards images display reading metrics plots samples evaluations notes catalog "
-    "answers bands inspection photometry card_text results examples",
-    "bulk jobs slots command "
-    "making data data_writer audit ingest features",
+    "errors registry spec workspace classes storage records machine checkpoints status progress",
+    "runs background shelf images display reading metrics plots samples evaluations notes catalog "
+    "answers bands inspection photometry results",
+    "bulk jobs slots command making data data_writer audit ingest features",
     "sim models ssl superres augment preprocess familiarity precision forward sources adapt lookup trained "
     "evidence examine losses embeddings",
     "tasks",

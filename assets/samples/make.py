@@ -13,10 +13,10 @@ from PIL import Image, ImageDraw
 from deeplense_core.display import stretch, to_png, to_rgb
 from deeplense_core.evaluations.predictions import read_predictions
 from deeplense_core.examine import evidence_map
-from deeplense_core.examples import EXAMPLES, example_runs
 from deeplense_core.images import LensImage
 from deeplense_core.metrics import class_curves
 from deeplense_core.plots import CLASS_COLORS, PLATE
+from deeplense_core.shelf.examples import EXAMPLES, example_runs
 from deeplense_core.sim import simulate
 from deeplense_core.trained import load_model
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from deeplense_core.examples import example_runs, open_example
+from deeplense_core.shelf.examples import example_runs, open_example
 from tests.browser.conftest import FLAGS, start_server
 from tests.browser.find_chromium import find_chromium
 from tests.browser.test_walk import settle, site

@@ -9,10 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from deeplense_core.cards import find_card, shipped_models
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
 from deeplense_core.plots.answer import probability_figure
+from deeplense_core.shelf.cards import find_card, shipped_models
 from pages.ui.answers import (
     Answered,
     Reading,

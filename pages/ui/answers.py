@@ -16,12 +16,12 @@ import numpy as np
 import streamlit as st
 
 from deeplense_core.bands import BandPlan, band_names, fit_bands, plan_bands
-from deeplense_core.cards import find_card
 from deeplense_core.display import to_png, to_rgb
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
 from deeplense_core.reading.image_checks import BadImageError
 from deeplense_core.reading.uploads import Upload, read, receive
+from deeplense_core.shelf.cards import find_card
 
 SAMPLE_SEED = 7
 THUMBNAIL_PX = 64

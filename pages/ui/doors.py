@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from deeplense_core.examples import example_runs, open_example
+from deeplense_core.shelf.examples import example_runs, open_example
 from deeplense_core.workspace import ROOT
 from pages.ui.messages import guard
 from pages.ui.state import go

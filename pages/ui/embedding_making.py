@@ -7,12 +7,12 @@ from pathlib import Path
 
 import streamlit as st
 
-from deeplense_core.cards import shipped_models
 from deeplense_core.data import open_dataset
 from deeplense_core.embeddings.embed import SAMPLE, WITH_FEATURES, default_out
 from deeplense_core.embeddings.making import Making, cancel, list_makings, start
 from deeplense_core.embeddings.project import METHODS
 from deeplense_core.errors import UserError
+from deeplense_core.shelf.cards import shipped_models
 from pages.ui.messages import guard, plain, show_error
 from pages.ui.picker import SIM, data_options, network_options
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from deeplense_core.cards import find_card
 from deeplense_core.data import Dataset, open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.metrics.superres import AVERAGED
 from deeplense_core.runs import open_run
+from deeplense_core.shelf.cards import find_card
 from pages.ui.picker import SIM
 
 SEED = 11

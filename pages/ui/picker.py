@@ -8,10 +8,10 @@ from typing import Any
 
 import streamlit as st
 
-from deeplense_core.cards import find_card, shipped_models
 from deeplense_core.data import list_datasets
 from deeplense_core.plots import metric_label
 from deeplense_core.runs import RunRow, list_runs
+from deeplense_core.shelf.cards import find_card, shipped_models
 from pages.ui.state import query, set_query
 
 SIM = "sim:"

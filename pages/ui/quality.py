@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from deeplense_core import plots
-from deeplense_core.card_text import HEADLINES, PYTHON, interval_text, shown_metrics
 from deeplense_core.results import PUBLISHED, Table
+from deeplense_core.shelf.card_text import HEADLINES, PYTHON, interval_text, shown_metrics
 from pages.ui.glossary import metric_meaning
 from pages.ui.messages import plain
 from pages.ui.theme import theme_name

@@ -8,9 +8,9 @@ import numpy as np
 import streamlit as st
 
 from deeplense_core import metrics
-from deeplense_core.cards import find_card
 from deeplense_core.runs import Run
 from deeplense_core.samples import Samples, read
+from deeplense_core.shelf.cards import find_card
 from pages.ui.gallery import thumbnails
 from pages.ui.theme import class_label
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from deeplense_core.cards import find_card, own_test_data
 from deeplense_core.errors import UserError
 from deeplense_core.evaluations import scoring
+from deeplense_core.shelf.cards import find_card, own_test_data
 from pages.ui.messages import guard, plain, show_error
 from pages.ui.picker import pick_data, short_data
 

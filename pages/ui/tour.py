@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from deeplense_core.examples import example_runs, open_example
+from deeplense_core.shelf.examples import example_runs, open_example
 from deeplense_core.storage import atomic_write
 from deeplense_core.workspace import ROOT, home
 from pages.ui.messages import guard

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from deeplense_core.examples import example_runs
 from deeplense_core.runs import Run, list_runs
+from deeplense_core.shelf.examples import example_runs
 from deeplense_core.spec import RunSpec
 from deeplense_core.workspace import ROOT
 from pages.ui.tour import STEPS

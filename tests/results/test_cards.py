@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from deeplense_core import cards, cli
-from deeplense_core.card_text import card_markdown, interval_text, write_card
-from deeplense_core.cards import find_card, shipped_models
+from deeplense_core import cli
+from deeplense_core.shelf import cards
+from deeplense_core.shelf.card_text import card_markdown, interval_text, write_card
+from deeplense_core.shelf.cards import find_card, shipped_models
 from deeplense_core.sources import describe
 from deeplense_core.workspace import ROOT
 
@@ -83,7 +84,7 @@ def test_card_writes_the_page_without_torch(workspace, tmp_path, monkeypatch):
     made.mkdir(parents=True)
     (made / "model.json").write_text(json.dumps({**find_card("common-test").card, "about": {"summary": "A test."}}))
     code = (
-        "import sys, pathlib, deeplense_core.card_text as t, deeplense_core.cards as c\n"
+        "import sys, pathlib, deeplense_core.shelf.card_text as t, deeplense_core.shelf.cards as c\n"
         f"t.shipped_models_dir = c.shipped_models_dir = lambda: pathlib.Path({str(made.parent)!r})\n"
         "from deeplense_core.cli import main\n"
         "assert main(['card']) == 0\n"
@@ -97,8 +98,9 @@ def test_card_writes_the_page_without_torch(workspace, tmp_path, monkeypatch):
 
 def test_a_run_ships_and_is_scored_on_data_that_others_can_make(trained, monkeypatch, tmp_path):
     """``ship``, then ``card --data``: the command, the test and the page are on the card."""
-    from deeplense_core import card_text, shipping
+    from deeplense_core import shipping
     from deeplense_core.errors import UserError
+    from deeplense_core.shelf import card_text
     from deeplense_core.sim import simulate_dataset
 
     for module in (cards, card_text, shipping):

@@ -6,13 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
-from deeplense_core import examples, samples
-from deeplense_core.cards import find_card
+from deeplense_core import samples
 from deeplense_core.errors import UserError
 from deeplense_core.evaluations.predictions import evaluations, read_predictions
-from deeplense_core.examples import EXAMPLES, compact, example_runs, open_example
 from deeplense_core.metrics import auc_macro
 from deeplense_core.runs import list_runs
+from deeplense_core.shelf import examples
+from deeplense_core.shelf.cards import find_card
+from deeplense_core.shelf.examples import EXAMPLES, compact, example_runs, open_example
 from deeplense_core.trained import load_model
 from deeplense_core.workspace import ROOT, runs_dir, shipped_models_dir
 

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from deeplense_core import cli, hub
-from deeplense_core.cards import find_card
+from deeplense_core import cli
 from deeplense_core.errors import UserError
+from deeplense_core.shelf import hub
+from deeplense_core.shelf.cards import find_card
 from deeplense_core.trained import load_model
 from deeplense_core.workspace import home, shipped_models_dir
 from tests.results.hub_stub import TOKEN, Hub, start

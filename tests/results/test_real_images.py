@@ -6,9 +6,9 @@ point-spread functions and noise maps, is unlike them, and it must say so.
 
 import pytest
 
-from deeplense_core.cards import find_card, shipped_models
 from deeplense_core.errors import UserError
 from deeplense_core.images import BadImageError, read_image
+from deeplense_core.shelf.cards import find_card, shipped_models
 from deeplense_core.trained import load_model
 
 SURE = 0.9

@@ -63,7 +63,7 @@ def test_runs_on_the_same_data_share_one_even_by_the_same_name():
 
 
 def test_the_run_that_ships_has_its_table():
-    from deeplense_core.examples import example_runs, open_example
+    from deeplense_core.shelf.examples import example_runs, open_example
 
     open_example(example_runs()[0])
     table, = [table for table in quality() if table.data == "sim:common-test (test)"]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from deeplense_core.errors import UserError
-from deeplense_core.hub import fetch, is_hub_name
 from deeplense_core.registry import nearest
 from deeplense_core.runs import list_runs, open_run
+from deeplense_core.shelf.hub import fetch, is_hub_name
 from deeplense_core.workspace import shipped_models_dir
 
 NEEDED = {"task": str, "model": str, "model_settings": dict, "model_args": dict, "data": str, "data_fingerprint": str,
