@@ -14,7 +14,7 @@ import streamlit as st
 from deeplense_core import metrics, plots
 from deeplense_core.evaluations.predictions import Predictions, read_predictions
 from deeplense_core.evaluations.report import html_report, metric_table, prediction_table, to_csv, wide_table
-from pages.ui.gallery import open_large, thumbnails
+from pages.ui.gallery import open_large, page_of, thumbnails
 from pages.ui.glossary import meaning
 from pages.ui.layout import pair
 from pages.ui.messages import guard
@@ -42,7 +42,7 @@ class Evaluation:
 
     @property
     def predictions(self) -> Predictions:
-        return _predictions(*self.key)
+        return predictions_at(*self.key)
 
     @property
     def title(self) -> str:
@@ -59,13 +59,14 @@ class Evaluation:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _predictions(folder: str, classes: tuple[str, ...], time: float) -> Predictions:
+def predictions_at(folder: str, classes: tuple[str, ...], time: float) -> Predictions:
+    """What an evaluation holds, by its folder and when it was made."""
     return read_predictions(Path(folder), classes)
 
 
 @st.cache_data(max_entries=16, show_spinner="Resampling for the bands …")
 def _curves(folder: str, classes: tuple[str, ...], time: float) -> list[metrics.ClassCurves]:
-    known = _predictions(folder, classes, time)
+    known = predictions_at(folder, classes, time)
     return metrics.class_curves(known.labels, known.probabilities, classes)
 
 
@@ -138,12 +139,7 @@ def cell_gallery(evaluation: Evaluation, true: str, predicted: str) -> None:
         st.subheader(f"{len(rows):,} {word} of {class_label(true)} taken for {class_label(predicted)}", anchor=False)
         if not len(rows):
             return
-        first = 0
-        if len(rows) > PAGE_IMAGES:
-            pages = -(-len(rows) // PAGE_IMAGES)
-            number = st.number_input(f"Page of {pages}", 1, pages, key=f"cell_page_{true}_{predicted}", width=160)
-            first = (number - 1) * PAGE_IMAGES
-        shown = rows[first : first + PAGE_IMAGES]
+        shown = rows[page_of(len(rows), PAGE_IMAGES, f"cell_page_{true}_{predicted}")]
         with guard():
             names = [str(name) for name in known.ids[shown]]
             images = images_of(evaluation.report["data"], names)

@@ -18,7 +18,7 @@ from deeplense_core.evaluations import compare
 from deeplense_core.evaluations.predictions import Predictions, evaluations, read_predictions
 from deeplense_core.evaluations.report import with_interval
 from deeplense_core.plots import FinderCurve
-from pages.ui.evaluation import evaluation_title, varies
+from pages.ui.evaluation import evaluation_title, predictions_at, varies
 
 ROUND = (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, *np.arange(1, 10) / 10, 0.95, 0.98, 0.99, 0.997, 0.999, 0.9999)
 """Thresholds to choose from, about even in log odds."""
@@ -46,7 +46,7 @@ class Scored:
 
     @property
     def known(self) -> Predictions:
-        return _known(*self.key)
+        return predictions_at(*self.key)
 
     @property
     def is_lens(self) -> np.ndarray:
@@ -81,17 +81,12 @@ def title_of(one: Scored) -> str:
     return evaluation_title(one.report)
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _known(folder: str, classes: tuple[str, ...], time: float) -> Predictions:
-    return read_predictions(Path(folder), classes)
-
-
 @st.cache_resource(max_entries=16, show_spinner="Resampling for the band …")
 def _curve(
     folder: str, classes: tuple[str, ...], time: float, label: str, leaky: bool, auroc: dict[str, float]
 ) -> FinderCurve:
     """Sorted once for all thresholds."""
-    known = _known(folder, classes, time)
+    known = predictions_at(folder, classes, time)
     lens = classes.index(LENS_CLASSES[0])
     is_lens, scores = known.labels == lens, known.probabilities[:, lens]
     band = metrics.roc_band(is_lens, scores, BAND_RESAMPLES)
@@ -116,7 +111,7 @@ def truths(one: Scored) -> pd.DataFrame:
 def _truths(folder: str, classes: tuple[str, ...], time: float, data: str, lens: int) -> pd.DataFrame:
     from deeplense_core.lookup import truths_of  # brings torch, which the page does not wait for
 
-    known = _known(folder, classes, time)
+    known = predictions_at(folder, classes, time)
     if known.truth:
         table = pd.DataFrame(dict(known.truth))
     else:

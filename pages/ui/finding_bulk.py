@@ -20,7 +20,7 @@ from deeplense_core.data import list_datasets
 from deeplense_core.display import to_png, to_rgb
 from deeplense_core.errors import UserError
 from deeplense_core.inspection import mark, undo
-from pages.ui.gallery import state_stretch
+from pages.ui.gallery import page_of, state_stretch
 from pages.ui.messages import guard, plain, show_error
 from pages.ui.state import remember
 from pages.ui.theme import class_label
@@ -36,7 +36,7 @@ ORDER = {"score": "Score", "name": "Name"}
 def score_form(options: dict[str, str]) -> None:
     """Which network, which images; starts a job that outlives the page."""
     stored = {str(ds.path): f"{ds.name} · {len(ds):,} images" for ds in list_datasets()}
-    cells = st.columns([4, 4, 2, 2], gap="medium", vertical_alignment="bottom")
+    cells = st.columns([4, 4, 4, 2], gap="medium", vertical_alignment="bottom")
     network_cell, source_cell, scale_cell, start_cell = cells
     model = network_cell.selectbox("Network", options, format_func=options.get, key="score_model",
                                    persist_state="session")  # fmt: skip
@@ -123,12 +123,7 @@ def catalogue(one: Scored, when: str) -> None:
     if not len(rows):
         st.info("No image fits this filter.", icon=":material/filter_list:")
         return
-    pages = -(-len(rows) // PAGE_ROWS)
-    number = 1
-    if pages > 1:
-        number = st.number_input(f"Page of {pages:,}", 1, pages, key=f"score_page_{pages}", width=160)
-    shown = rows[(number - 1) * PAGE_ROWS : number * PAGE_ROWS]
-    lines = rows_at(table, shown)
+    lines = rows_at(table, rows[page_of(len(rows), PAGE_ROWS, "score_page")])
     names = tuple(line["name"] for line in lines)
     pictures = _pictures(str(one.source), names)
     frame = pd.DataFrame(lines).drop(columns=[c for c in ("ra", "dec") if table[c].null_count == len(table)])

@@ -12,7 +12,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.evaluations.compare import verdict
 from pages.ui import finding as data
 from pages.ui.finding import Scored
-from pages.ui.gallery import open_large, thumbnails
+from pages.ui.gallery import open_large, page_of, thumbnails
 from pages.ui.glossary import meaning, metric_meaning
 from pages.ui.layout import pair
 from pages.ui.messages import guard, plain, show_error
@@ -59,7 +59,7 @@ def threshold_view(finders: Sequence[Scored]) -> None:
 
 
 COLUMNS = {
-    "finder": st.column_config.TextColumn("Finder", width=300),
+    "finder": st.column_config.TextColumn("Finder", width=200),
     **{name: st.column_config.TextColumn(plots.metric_label(name), help=metric_meaning(name))
        for name in metrics.FIND_NAMES},
     "completeness": "Completeness", "purity": "Purity", "false_per_true": "False per lens",
@@ -150,15 +150,11 @@ def gallery(one: Scored, threshold: float) -> None:
         st.subheader(f"{len(rows):,} {word}" + (f", {order}" if len(rows) > 1 else ""), anchor=False)
         if not len(rows):
             return
-        pages = -(-len(rows) // SHOWN)
-        number = 1
-        if pages > 1:
-            number = st.number_input(f"Page of {pages:,}", 1, pages, key=f"find_page_{wrong}_{pages}", width=160)
-        shown = rows[(number - 1) * SHOWN : number * SHOWN]
+        shown = rows[page_of(len(rows), SHOWN, f"find_page_{wrong}")]
         names = [str(name) for name in one.known.ids[shown]]
         with guard():
             images = data.images(one.report["data"], tuple(names), one.report["time"])
-        thumbnails(images, [f"{name} · {p:.3f}" for name, p in zip(names, one.scores[shown], strict=True)], columns=6)
+        thumbnails(images, [f"{name}\n{p:.3f}" for name, p in zip(names, one.scores[shown], strict=True)], columns=6)
         open_large(images, names, "find")
 
 

@@ -49,6 +49,21 @@ def thumbnails(
     state_stretch(kind, percentile)
 
 
+def page_of(count: int, size: int, key: str) -> slice:
+    """Which of so many things are on the page that the reader turned to; a box to turn it where there are several.
+
+    Args:
+        count: Things in all.
+        size: Most on a page.
+        key: Of the box.
+    """
+    pages = max(1, -(-count // size))
+    number = 1
+    if pages > 1:  # its number is in the key: a page that is no longer there cannot stay chosen
+        number = st.number_input(f"Page of {pages:,}", 1, pages, key=f"{key}_{pages}", width=160)
+    return slice((number - 1) * size, number * size)
+
+
 def open_large(
     images: np.ndarray, names: Sequence[str], key: str, pixel_scale_arcsec: float | None = None,
     bands: Sequence[str] = (), unit: str = "",
