@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,10 @@ CAUTION = ("What such a map cannot tell: of UMAP and t-SNE, neither the distance
            "Neighbours, listed beside it, are found in all dimensions.")  # fmt: skip
 
 
-def choose_embedding() -> tuple[Embedding, Asked | None]:
+def choose_embedding(embeddings: Sequence[Embedding]) -> tuple[Embedding, Asked | None]:
     """A box of embeddings that follows, and writes, ``?embedding=`` in the address; forms for another one, and for an
     image of the reader's own."""
-    found = {embedding.name: embedding for embedding in list_embeddings()}
+    found = {embedding.name: embedding for embedding in embeddings}
     wanted = query("embedding")
     if wanted in found and st.session_state.get("embeddings_seen") != wanted:
         st.session_state["embeddings_file"] = wanted
@@ -59,7 +60,7 @@ def choose_view(embedding: Embedding) -> tuple[list[str], str, str]:
     cells = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     first = cells.segmented_control("Map", list(METHODS), default=drawn_first(embedding), required=True,
                                     key=f"embeddings_map_{embedding.name}", format_func=method_label)  # fmt: skip
-    others = [None, *(name for name in METHODS if name != first)]
+    others = ["", *(name for name in METHODS if name != first)]
     beside = cells.selectbox("Beside it", others, key="embeddings_beside", width=132,
                              format_func=lambda name: method_label(name) if name else "nothing")  # fmt: skip
     names = fact_names(embedding, tagged=bool(tags(embedding)))
@@ -96,8 +97,7 @@ def draw(embedding: Embedding, method: str, by: str, asked: Asked | None, locate
         queries = [Query(float(x), float(y), asked.name)]
     target: dict[str, Any] | None = None if locate is None else {"row": locate, "serial": locate + 1}
     return scatter(points, key=f"embeddings_{method}", group=embedding.about["digest"], height=HEIGHT, locate=target,
-                   title=f"{method_label(method)} map of {say(embedding)}", queries=queries,
-                   cleared=st.session_state.get("embeddings_cleared", 0))  # fmt: skip
+                   title=f"{method_label(method)} map of {say(embedding)}", queries=queries)  # fmt: skip
 
 
 def not_drawn(embedding: Embedding, method: str) -> ScatterState:
@@ -123,7 +123,7 @@ def newest(states: list[ScatterState]) -> ScatterState:
 
 
 def side(embedding: Embedding, state: ScatterState, asked: Asked | None) -> None:
-    """The chosen images and the neighbours of one, whichever was asked for last."""
+    """The chosen images, or the neighbours: of the reader's own image, else of a point that was clicked after them."""
     if state.picked is not None and asked is None:
         vector = np.asarray(embedding.vectors[state.picked])
         asked = Asked(str(embedding.ids[state.picked]), vector, state.picked)
@@ -146,17 +146,18 @@ def side(embedding: Embedding, state: ScatterState, asked: Asked | None) -> None
 def main() -> None:
     page("Embeddings")
     makings_panel()
-    if not list_embeddings():
+    embeddings = list_embeddings()
+    if not embeddings:
         if not list_makings():
             first_embedding()
         return
-    embedding, asked = choose_embedding()
+    embedding, asked = choose_embedding(embeddings)
     methods, by, wanted = choose_view(embedding)
     locate = found_row(embedding, wanted)
     places = st.container(horizontal=True, gap="medium")
     width = MAP_PX if len(methods) == 1 else (MAP_PX + SIDE_PX) // 2
     cells = [places.container(width=width) for _ in methods]
-    panel = places.container(width=SIDE_PX if len(methods) == 1 else "stretch")
+    panel = places.container(width="stretch")
     states = []
     for cell, method in zip(cells, methods, strict=True):
         with cell, guard():

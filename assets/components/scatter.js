@@ -65,15 +65,10 @@ class Scatter {
       this.positions = new Float32Array(body.buffer, body.byteOffset, 2 * n);
       this.field = fieldOf(this.positions);
       this.cells = makeCells(this.positions, this.field);
-      if (this.view.positions !== header.positions) Object.assign(this.view, { zoom: 1, x: 0, y: 0 });
+      if (this.view.positions !== header.positions) Object.assign(this.view, { zoom: 1, x: 0, y: 0, located: 0 });
       this.view.positions = header.positions;
     }
     group.known.clear(); // the words on cards go with the colours
-    if (header.cleared > group.cleared) {
-      choose(group, [], false);
-      group.picked = -1;
-    }
-    group.cleared = Math.max(group.cleared, header.cleared);
     this.fillAll();
     this.rebuild();
     this.locate();
@@ -90,11 +85,10 @@ class Scatter {
     const { locate } = this.header;
     if (!locate || locate.serial === this.view.located) return;
     this.view.located = locate.serial;
-    const at = locate.place || [this.positions[2 * locate.row], this.positions[2 * locate.row + 1]];
-    this.view.x = (at[0] - this.field.middle[0]) / this.field.side;
-    this.view.y = (at[1] - this.field.middle[1]) / this.field.side;
+    this.view.x = (this.positions[2 * locate.row] - this.field.middle[0]) / this.field.side;
+    this.view.y = (this.positions[2 * locate.row + 1] - this.field.middle[1]) / this.field.side;
     this.view.zoom = Math.max(this.view.zoom, 4);
-    if (locate.row >= 0) this.group.picked = locate.row;
+    this.group.picked = locate.row;
     this.redraw();
   }
 
@@ -173,8 +167,10 @@ class Scatter {
 
   // --- choosing
 
+  // What is chosen is asked about now, and no longer the one point.
   chooseRows(rows, add) {
     choose(this.group, rows, add);
+    this.group.picked = -1;
     this.changed();
   }
 
@@ -189,7 +185,6 @@ class Scatter {
 
   clear() {
     if (!this.group.size && this.group.picked < 0) return;
-    this.group.picked = -1;
     this.chooseRows([], false);
   }
 
@@ -365,7 +360,6 @@ class Scatter {
     const colours = { accent: this.header.accent, text: style.color, background: style.backgroundColor,
       font: style.fontFamily };
     const { picked, hover } = this.group;
-    for (const row of this.header.rings) ringAt(pen, this.screenOf(row), size / 2 + 4, colours.accent, 1.5);
     if (picked >= 0) ringAt(pen, this.screenOf(picked), size / 2 + 7, colours.accent, 3);
     if (hover >= 0) ringAt(pen, this.screenOf(hover), size / 2 + 4, colours.text);
     for (const { place, words } of this.header.queries) queryAt(pen, this.toScreen(place), words, colours);

@@ -18,7 +18,7 @@ function groupOf(name, count) {
   if (!group || group.count !== count) {
     group = {
       name, count, chosen: new Uint8Array(count), size: 0, hover: -1, picked: -1, known: new Map(), maps: new Set(),
-      asked: 0, cleared: 0,
+      asked: 0,
     };
     groups.set(name, group);
   }

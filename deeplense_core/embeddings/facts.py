@@ -30,7 +30,7 @@ def probabilities(embedding: Embedding) -> Float[np.ndarray, "n k"] | None:
 def fact_names(embedding: Embedding, tagged: bool = False) -> list[str]:
     """Names that :func:`fact` takes: class and answers of the network first, then the columns of the catalogue."""
     labelled, answers = bool((embedding.labels != "").any()), embedding.outputs.shape[1] > 0
-    both = labelled and answers and bool(_places(embedding).max(initial=-1) >= 0)
+    both = answers and bool(np.isin(embedding.labels, embedding.classes).any())
     return [
         *[CLASS] * labelled, *[TAG] * tagged, *[PREDICTED, SCORE] * answers, *[RIGHT, ERROR] * both,
         *(P + name for name in embedding.classes if answers), *embedding.column_names,

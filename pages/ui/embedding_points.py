@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,7 @@ def points_of(path: str, digest: str, map_path: str, by: str, theme: str, tagged
     embedding = open_embedding(path)
     values = fact(embedding, by, tags(embedding))
     looks, legend = numbers(values, by, theme) if values.dtype.kind in "iufb" else words(values, by)
-    return Points(open_map_positions(map_path), looks, legend)
-
-
-def open_map_positions(path: str) -> np.ndarray:
-    from pathlib import Path
-
-    return open_map(Path(path)).positions
+    return Points(open_map(Path(map_path)).positions, looks, legend)
 
 
 def words(values: np.ndarray, by: str) -> tuple[np.ndarray, dict[str, Any]]:

@@ -19,9 +19,8 @@ from deeplense_core.embeddings.tags import LONGEST, tag, tags, undo
 from deeplense_core.errors import UserError
 from deeplense_core.inspection import mark
 from deeplense_core.inspection import undo as unmark
-from pages.ui.gallery import thumbnails
+from pages.ui.gallery import page_of, thumbnails
 from pages.ui.messages import guard, plain
-from pages.ui.state import remember
 from pages.ui.theme import class_label
 
 SHOWN = 12
@@ -44,11 +43,7 @@ def chosen_view(embedding: Embedding, rows: np.ndarray) -> None:
     said = tags(embedding)
     st.subheader(plain(_finding(embedding, rows)), anchor=False)
     _actions(embedding, rows, said)
-    pages = max(1, -(-len(rows) // SHOWN))
-    remember("embeddings_page", 1)
-    st.session_state["embeddings_page"] = min(st.session_state["embeddings_page"], pages)
-    number = st.number_input(f"Page of {pages:,}", 1, pages, key="embeddings_page") if pages > 1 else 1
-    part = rows[(number - 1) * SHOWN : number * SHOWN]
+    part = rows[page_of(len(rows), SHOWN, "embeddings_page")]
     gallery(embedding, part, [_caption(embedding, row, said.get(str(embedding.ids[row]), "")) for row in part])
 
 
@@ -77,10 +72,11 @@ def _actions(embedding: Embedding, rows: np.ndarray, said: dict[str, str]) -> No
             st.session_state["embeddings_action"] = ("mark", _mark(embedding, rows, said))
             st.rerun()
         with st.popover("Export", icon=":material/download:", key="embeddings_export"):
-            table = catalog_rows(embedding, rows.tolist(), said)
             for ending, (label, media) in EXPORTS.items():
-                st.download_button(label, export(table, ending), f"chosen{ending}", media, on_click="ignore",
-                                   key=f"embeddings_export_{ending[1:]}", width="stretch")  # fmt: skip
+                st.download_button(
+                    label, lambda ending=ending: export(catalog_rows(embedding, rows.tolist(), said), ending),
+                    f"chosen{ending}", media, on_click="ignore", key=f"embeddings_export_{ending[1:]}", width="stretch",
+                )  # fmt: skip
         action = st.session_state.get("embeddings_action")
         if action and st.button("Undo", icon=":material/undo:", key="embeddings_undo"):
             kind, name = action
@@ -114,7 +110,7 @@ def neighbours_view(embedding: Embedding, asked: Asked) -> None:
                                       format_func=METRIC_LABELS.get, label_visibility="collapsed")  # fmt: skip
         st.caption(f"in {embedding.about['size']} dimensions, not on the map", width="content")
     rows, away = neighbours(embedding, asked.vector, SHOWN, metric, asked.row)
-    gallery(embedding, rows, [f"{_caption(embedding, row, '')}\n{METRIC_LABELS[metric]} {d:.4f}"
+    gallery(embedding, rows, [f"{_caption(embedding, row, '')}\n{METRIC_LABELS[metric]} distance {d:.4f}"
                               for row, d in zip(rows, away, strict=True)])  # fmt: skip
 
 

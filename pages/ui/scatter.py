@@ -78,7 +78,7 @@ class ScatterState:
 
 def scatter(
     points: Points, *, key: str, group: str, title: str, height: int = 480, queries: Sequence[Query] = (),
-    rings: Sequence[int] = (), locate: Mapping[str, Any] | None = None, cleared: int = 0,
+    locate: Mapping[str, Any] | None = None,
 ) -> ScatterState:  # fmt: skip
     """Draws points under one zoom, kept by the browser under ``key`` while they lie where they lay.
 
@@ -89,10 +89,7 @@ def scatter(
         title: Of the map, for readers who cannot see it.
         height: In pixels.
         queries: New images to mark on it.
-        rings: Rows to mark.
-        locate: ``{"row", "serial"}`` moves the map to a row, ``{"place": [x, y], "row": -1, "serial"}`` to a place,
-            once for each serial number.
-        cleared: A number that has grown chooses none.
+        locate: ``{"row", "serial"}`` moves the map to a row, once for each serial number.
 
     Raises:
         UserError: too many points.
@@ -104,8 +101,8 @@ def scatter(
         return _plain(points, key, title, height)
     header = {
         "kind": "points", "key": key, "group": group, "title": title, "height": height, "count": count,
-        "legend": _with_codes(points.legend), "accent": tokens(theme_name())["accent"], "rings": list(rings),
-        "queries": [{"place": [q.x, q.y], "words": q.words} for q in queries], "locate": locate, "cleared": cleared,
+        "legend": _with_codes(points.legend), "accent": tokens(theme_name())["accent"],
+        "queries": [{"place": [q.x, q.y], "words": q.words} for q in queries], "locate": locate,
     }  # fmt: skip
     answer = _component()(key=key, data=pack_points(points, header), on_chosen_change=_nothing)
     return state_of(answer.get("chosen"), group, count)

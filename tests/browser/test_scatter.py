@@ -89,6 +89,18 @@ def test_a_lasso_round_planted_points_gives_exactly_these(show):
     expect(tab.get_by_text("map 0: 0 chosen")).to_be_visible(timeout=PATIENCE_MS)
 
 
+def test_a_lasso_lets_go_of_the_point_that_was_clicked(show):
+    """The page shows the neighbours of a point that is clicked, and the chosen ones once some are chosen."""
+    tab = show()
+    (place,) = on_screen(tab, positions(COUNT)[-1:].astype(float))
+    tab.mouse.click(*place)
+    expect(tab.get_by_text(f"0 chosen [], picked {COUNT - 1}")).to_be_visible(timeout=PATIENCE_MS)
+    draw_round_planted(tab)
+    expect(tab.get_by_text("picked None")).to_be_visible(timeout=PATIENCE_MS)
+    expect(tab.locator(".scatter")).to_have_attribute("data-picked", "-1")
+    expect(tab.locator(".scatter")).to_have_attribute("data-chosen", str(PLANTED))
+
+
 def test_hover_shows_the_nearest_point_with_its_picture(show):
     tab = show()
     all_points = on_screen(tab, positions(COUNT).astype(float))
