@@ -17,7 +17,7 @@ FLOORS = (
     "evidence examine losses embeddings",
     "tasks",
     "train predict evaluate calibrate carry_out shipping",
-    "work cli cli_cards cli_embeddings cli_superres __main__ bench",
+    "work cli __main__ bench",
 )
 FLOOR = {module: floor for floor, modules in enumerate(FLOORS) for module in modules.split()}
 TORCH_FREE = " ".join(FLOORS[:3]).split()

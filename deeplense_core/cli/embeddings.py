@@ -1,21 +1,17 @@
-"""Commands about embeddings: vectors of images, maps of them, and which images are alike. Part of the command line."""
+"""Commands about embeddings: vectors of images, maps of them, and which images are alike."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
+from deeplense_core.cli.arguments import Verb, json_flag, say, settings, settings_flag
 from deeplense_core.errors import UserError
 
 
-def add_commands(verb: Callable) -> None:
-    """Adds ``embed``, ``project`` and ``similar``.
-
-    Args:
-        verb: ``(name, command, help) -> parser``, as :func:`deeplense_core.cli.parser` makes it.
-    """
+def add_commands(verb: Verb) -> None:
+    """Adds ``embed``, ``project`` and ``similar``."""
     sub = verb("embed", _embed, "Features of images by a trained network: one file of ids and vectors.")
     sub.add_argument("run", metavar="RUN_OR_MODEL")
     sub.add_argument("--data", nargs="+", required=True, metavar="DIR",
@@ -30,8 +26,7 @@ def add_commands(verb: Callable) -> None:
     sub = verb("project", _project, "A map of an embedding: points in the plane.")
     sub.add_argument("file", type=Path, metavar="FILE.npz")
     sub.add_argument("--method", default="umap", help="pca, umap or tsne; default: umap")
-    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                     help="a setting of the method; umap: neighbours, min_dist; tsne: perplexity")
+    settings_flag(sub, "of the method; umap: neighbours, min_dist; tsne: perplexity")
     sub.add_argument("--seed", type=int, default=0, metavar="S")
     sub.add_argument("--onto", type=Path, metavar="FILE.npz",
                      help="place the images on the map of this embedding, which stays as it is")
@@ -43,7 +38,7 @@ def add_commands(verb: Callable) -> None:
     sub.add_argument("-k", type=int, default=10, metavar="N")
     sub.add_argument("--metric", default="cosine", help="cosine or l2; default: cosine")
     sub.add_argument("--pixel-scale", type=float, metavar="ARCSEC", help="of the file, where it does not say it")
-    sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    json_flag(sub)
 
 
 def _embed(args) -> None:
@@ -76,7 +71,6 @@ def _embed(args) -> None:
 def _project(args) -> None:
     import numpy as np
 
-    from deeplense_core.cli import settings
     from deeplense_core.embeddings.project import place, project
     from deeplense_core.embeddings.similar import Index
     from deeplense_core.embeddings.store import open_embedding, write_npz
@@ -104,9 +98,7 @@ def _similar(args) -> None:
 
     found = similar(open_embedding(args.file), args.to, args.k, args.metric, args.pixel_scale)
     if args.json:
-        print(json.dumps(found, indent=1, allow_nan=False))
+        say(found)
         return
     for row in found["neighbours"]:
         print(f"{row['distance']:.6f}  {row['id']}" + (f"  {row['label']}" if row["label"] else ""))
-
-

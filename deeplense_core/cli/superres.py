@@ -1,20 +1,15 @@
-"""Commands of super-resolution: register a real pair, hold two results against each other. Part of the command line."""
+"""Commands of super-resolution: register a real pair, hold two results against each other."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
+from deeplense_core.cli.arguments import Verb, json_flag, say
 from deeplense_core.errors import UserError
 
 
-def add_commands(verb: Callable) -> None:
-    """Adds ``register`` and ``compare``.
-
-    Args:
-        verb: ``(name, command, help) -> parser``, as :func:`deeplense_core.cli.parser` makes it.
-    """
+def add_commands(verb: Verb) -> None:
+    """Adds ``register`` and ``compare``."""
     sub = verb("register", _register, "Make a data set of one pair of a coarse and a fine FITS image of one sky.")
     sub.add_argument("lr", type=Path, metavar="COARSE")
     sub.add_argument("hr", type=Path, metavar="FINE")
@@ -22,7 +17,7 @@ def add_commands(verb: Callable) -> None:
     sub.add_argument("--psf-hr", required=True, metavar="FILE|ARCSEC")
     sub.add_argument("--out", type=Path, required=True, metavar="DIR")
     sub.add_argument("--scale", type=int, choices=(2, 3, 4), default=2, help="fine pixels along a side of a coarse one")
-    _json(sub)
+    json_flag(sub)
 
     sub = verb("compare", _compare, "Two super-resolution results on the same images: the difference, its interval.")
     sub.add_argument("a", metavar="A", help="a run, a shipped model or an interpolation; 'NAME x8' is its average")
@@ -30,11 +25,7 @@ def add_commands(verb: Callable) -> None:
     sub.add_argument("--data", required=True, metavar="DIR|sim:RECIPE")
     sub.add_argument("--split", default="test", choices=("test", "val", "train", "all"))
     sub.add_argument("--metric", default="psnr")
-    _json(sub)
-
-
-def _json(sub) -> None:
-    sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    json_flag(sub)
 
 
 def _register(args) -> None:
@@ -47,7 +38,7 @@ def _register(args) -> None:
     if args.json:
         about = {name: facts[name] for name in ("lr", "hr", "band", "shift_arcsec", "border")}
         bands = [asdict(row) for row in band_table(pair)]
-        print(json.dumps({"data": str(made.path), **about, "bands": bands}, indent=1))
+        say({"data": str(made.path), **about, "bands": bands})
         return
     for row in band_table(pair):
         print(f"{row.band:12} correlation {row.correlation:.4f}  zero point {row.zero_point:9.4g}  background "
@@ -79,7 +70,7 @@ def _compare(args) -> None:
     found = difference(scores[0], args.a, scores[1], args.b, args.metric)
     if args.json:
         facts = {"a": args.a, "b": args.b, "data": args.data, "split": args.split, "metric": args.metric}
-        print(json.dumps({**facts, **found}, indent=1))
+        say({**facts, **found})
         return
     interval = "" if found["low"] is None else f" (95 % {found['low']:+.4f} to {found['high']:+.4f})"
     print(f"{args.metric} of {args.a} minus {args.b}: {found['value']:+.4f}{interval} over {found['n']} images: "

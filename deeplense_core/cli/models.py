@@ -1,19 +1,16 @@
-"""Commands about models as a whole: ship a run, write its card, push it to the Hub. Part of the command line."""
+"""Commands about models as a whole: list them, ship a run, write its card, push it to the Hub."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-
+from deeplense_core.cli.arguments import Verb, json_flag, say
 from deeplense_core.errors import UserError
 
 
-def add_commands(verb: Callable) -> None:
-    """Adds ``ship``, ``card`` and ``push``.
+def add_commands(verb: Verb) -> None:
+    """Adds ``models``, ``ship``, ``card`` and ``push``."""
+    sub = verb("models", _models, "List architectures and trained models.")
+    json_flag(sub)
 
-    Args:
-        verb: ``(name, command, help) -> parser``, as :func:`deeplense_core.cli.parser` makes it.
-    """
     sub = verb("ship", _ship, "Make a finished run a model that ships: assets/models/NAME.")
     sub.add_argument("run", metavar="RUN")
     sub.add_argument("name", metavar="NAME")
@@ -29,6 +26,25 @@ def add_commands(verb: Callable) -> None:
     sub.add_argument("model", metavar="RUN_OR_MODEL")
     sub.add_argument("to", metavar="hf:OWNER/MODEL")
     sub.add_argument("--private", action="store_true")
+
+
+def _models(args) -> None:
+    from deeplense_core.models import MODELS
+    from deeplense_core.shelf.cards import find_card, shipped_models
+
+    registered = {
+        name if name != "timm" else "timm:<name>": {"summary": entry.summary, "source": entry.about["source"],
+                                                    "tasks": list(entry.about["tasks"])}
+        for name, entry in MODELS.items()
+    }
+    trained = {name: dict(find_card(name).card) for name in shipped_models()}
+    if args.json:
+        return say({"architectures": registered, "trained": trained})
+    for name, about in registered.items():
+        print(f"{name:14} {', '.join(about['tasks']):16} {about['summary']}")
+    for name, card in trained.items():
+        print(f"{name:14} trained: {card['task']} with {card['model']} on {card['data']}")
+    return None
 
 
 def _ship(args) -> None:
@@ -49,7 +65,7 @@ def _card(args) -> None:
             raise UserError("--data needs the name of a model: card NAME --data DIR")
         with bar("evaluating") as update:
             made = add_test(args.name, args.data, args.split, update)
-        print(json.dumps(made["metrics"], indent=1))
+        say(made["metrics"])
     for name in [args.name] if args.name else shipped_models():
         print(write_card(name, find_card(name).card) / "README.md")
 
