@@ -8,20 +8,18 @@ are scored once on its test split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deeplense_core.bench.adapt import scored, trained
 from deeplense_core.bench.ssl_table import Row, lines, table_rows
+from deeplense_core.bench.study import Say, data_set, scored, trained
 from deeplense_core.data import Dataset, DatasetWriter, open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.registry import nearest
 from deeplense_core.runs import open_run
-from deeplense_core.sim import simulate_dataset
 from deeplense_core.sim.partners import AUGMENT
 from deeplense_core.spec import knob, make_config
 from deeplense_core.ssl.methods import METHODS
@@ -78,7 +76,7 @@ class SslBenchConfig:
     few_epochs: int = knob(40, "Passes over one percent of the labels", ge=1, le=10_000)
 
 
-def run(settings: Mapping[str, Any], say: Callable[[str], object] = lambda text: None) -> dict[str, dict[str, Any]]:
+def run(settings: Mapping[str, Any], say: Say = lambda text: None) -> dict[str, dict[str, Any]]:
     """Trains what is missing, scores it, and gives a row each.
 
     Args:
@@ -114,7 +112,7 @@ def chosen(rows: Sequence[Row]) -> Row:
 class Study:
     """The rows of one recipe, trained as they are asked for."""
 
-    def __init__(self, cfg: SslBenchConfig, recipe: str, say: Callable[[str], object]):
+    def __init__(self, cfg: SslBenchConfig, recipe: str, say: Say):
         self.cfg, self.recipe, self.say = cfg, recipe, say
         self.built = NETWORKS[recipe].get(cfg.model, {})
         self.folder = home() / "bench" / "ssl"
@@ -198,8 +196,4 @@ class Study:
 
     def _made(self, name: str, count: int, seed: int, settings: Mapping[str, Any], splits: Mapping[str, float]
               ) -> Dataset:  # fmt: skip
-        folder: Path = self.folder / name
-        if folder.exists():
-            return open_dataset(folder)
-        self.say(f"making {count:,} images of {self.recipe}")
-        return simulate_dataset(self.recipe, count, folder, seed=seed, settings=settings, splits=splits, features=False)
+        return data_set(self.folder / name, self.recipe, count, seed, settings, splits, self.say)

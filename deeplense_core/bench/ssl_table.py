@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from deeplense_core.bench import study
+from deeplense_core.bench.study import RESAMPLES, interval, numbers
 from deeplense_core.machine import describe
 from deeplense_core.metrics import bootstrap
 
 PIXELS, SCRATCH, FEW, FRESH = "pixels (PCA)", "1 % of labels, from scratch", "1 % of labels, from ", ", fresh, pairs="
-RESAMPLES = 1000
 SHOWN = ("probe_auc_macro_1_percent", "knn_accuracy", "rotation_error", "effective_rank")
 
 
@@ -57,15 +58,8 @@ def macro_auc(labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n
 def over_seeds(
     labels: Int[np.ndarray, " n"], probabilities: Sequence[Float[np.ndarray, "n k"]], resamples: int = RESAMPLES
 ) -> Float[np.ndarray, " b+1"]:
-    """Macro AUC, mean over the seeds: the value first, then one a resample of images and of seeds.
-
-    Images are drawn alike for every row, so that differences are paired.
-    """
-    each = [macro_auc(labels, one) for one in probabilities]
-    point = np.mean([statistic(np.ones((len(labels), 1)))["auc"][0] for statistic in each])
-    drawn = np.array([bootstrap.collect(statistic, labels, resamples, 0)["auc"] for statistic in each])
-    seeds = np.random.default_rng(1).integers(0, len(each), size=drawn.shape)
-    return np.append(point, np.take_along_axis(drawn, seeds, axis=0).mean(0))
+    """Macro AUC, as :func:`deeplense_core.bench.study.over_seeds` has it."""
+    return study.over_seeds(labels, [macro_auc(labels, one) for one in probabilities], resamples)["auc"]
 
 
 def table_rows(recipe: str, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
@@ -74,14 +68,14 @@ def table_rows(recipe: str, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     pixels, found = drawn[PIXELS], {}
     for row in rows:
         mine, peer_name = drawn[row.name], _peer(row.name, drawn)
-        gain = _interval(mine - drawn[peer_name])
+        gain = interval(mine - drawn[peer_name])
         ours, peer = float(mine[0]), float(drawn[peer_name][0])
         found[f"ssl {recipe} {row.name}"] = {
             "ours": ours, "peer": peer, "ratio": (1 - peer) / max(1e-9, 1 - ours), "limit": None,
             "unit": "macro AUC; ratio of 1 - AUC", "machine": describe(), "peer_name": peer_name,
-            "auc_macro": {**_interval(mine), "seeds": [float(over_seeds(row.labels, [one], 1)[0])
+            "auc_macro": {**interval(mine), "seeds": [float(over_seeds(row.labels, [one], 1)[0])
                                                        for one in row.probabilities]},
-            "difference": gain, "note": _verdict(row.name, gain, ours, peer), "over_pixels": _interval(mine - pixels),
+            "difference": gain, "note": _verdict(row.name, gain, ours, peer), "over_pixels": interval(mine - pixels),
             **{name: _mean(row.metrics, name) for name in SHOWN if name in row.metrics[0]},
         }  # fmt: skip
     return found
@@ -104,11 +98,6 @@ def _verdict(name: str, gain: Mapping[str, float], ours: float, peer: float) -> 
     return "helps: 10 points or half of 1 - AUC" if large else "helps"
 
 
-def _interval(drawn: Float[np.ndarray, " b+1"]) -> dict[str, float]:
-    low, high = bootstrap.interval(drawn[1:], float(drawn[0]))
-    return {"value": float(drawn[0]), "low": low, "high": high}
-
-
 def _mean(metrics: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
     """Of the seeds; the interval reaches from the lowest to the highest end."""
     each = [one[name] for one in metrics]
@@ -125,23 +114,18 @@ def lines(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
         text.append(f"{recipe:{width}} {'macro AUC':>22} {'gain':>25} {'probe, 1 % labels':>22} {'k-NN':>6} "
                     f"{'turning':>8} {'rank':>6}  over what it is held against")
         for name, row in mine.items():
-            gain = "-" if name == PIXELS else _numbers(row["difference"], "+")
-            few = _numbers(row[SHOWN[0]], "") if SHOWN[0] in row else "-"
+            gain = "-" if name == PIXELS else numbers(row["difference"], "+")
+            few = numbers(row[SHOWN[0]]) if SHOWN[0] in row else "-"
             plain = "".join(f" {_short(row, metric, form):>{size}}" for metric, form, size in
                             ((SHOWN[1], ".3f", 6), (SHOWN[2], ".2g", 8), (SHOWN[3], ".1f", 6)))
             said = row["note"] if name == PIXELS else f"{row['peer_name']}: {row['note']}"
-            text.append(f"{name:{width}} {_numbers(row['auc_macro'], ''):>22} {gain:>25} {few:>22}{plain}  {said}")
+            text.append(f"{name:{width}} {numbers(row['auc_macro']):>22} {gain:>25} {few:>22}{plain}  {said}")
     seeds = max(len(row["auc_macro"]["seeds"]) for row in rows.values())
     many = f"{seeds} seed{'s' if seeds > 1 else ''}"
     text.append("Macro AUC of a linear probe on frozen features, or of the network itself where it learnt from labels; "
                 f"means over {many}, in brackets 95 % over resampled images and seeds.")
     text.append("Turning: how far features move in quarter turns, in units of the distance between two images.")
     return text
-
-
-def _numbers(metric: Mapping[str, float], sign: str) -> str:
-    value, low, high = (f"{metric[key]:{sign}.3f}" for key in ("value", "low", "high"))
-    return f"{value} ({low}, {high})"
 
 
 def _short(row: Mapping[str, Any], metric: str, form: str) -> str:

@@ -75,6 +75,8 @@ def _ours(spec: RunSpec, synthetic: bool) -> Callable[[], None]:
 class _Fixed:
     """A source that gives the same batch over and over: what training costs without loading."""
 
+    blind = False
+
     def __init__(self, source: Source):
         self.info, self.part, self.steps = source.info, source.part, source.steps
         self.fixed = source.batch(0, 0, BATCH, 1)
