@@ -111,7 +111,7 @@ class Decoder:
 
     def read(self, path: Path, name: str, **options: Any) -> LensImage:
         """As :func:`decode`."""
-        connection = self._ask({"what": "decode", "path": os.fspath(path), "name": name, "options": options})
+        connection = self._ask({"what": "decode", "path": os.path.abspath(path), "name": name, "options": options})
         try:
             report = self._answer(connection, name)
             pixels = _pixels(connection, report)
@@ -124,7 +124,7 @@ class Decoder:
 
     def unpack(self, path: Path, name: str, into: Path) -> list[Member] | None:
         """As :func:`unpack`."""
-        connection = self._ask({"what": "unpack", "path": os.fspath(path), "name": name})
+        connection = self._ask({"what": "unpack", "path": os.path.abspath(path), "name": name})
         try:
             return _members(self, connection, name, into)
         except (BrokenTalkError, KeyError, TypeError, ValueError) as err:

@@ -51,6 +51,13 @@ def test_the_answer_is_that_of_the_reader(tmp_path):
         assert there.meta["name"] == "<b>"
 
 
+def test_a_relative_path_is_the_callers(tmp_path, monkeypatch):
+    """The decoding process lives in another folder."""
+    (tmp_path / "image.npy").write_bytes(npy_bytes(PIXELS))
+    monkeypatch.chdir(tmp_path)
+    assert np.array_equal(decode.decode(Path("image.npy"), "image.npy").pixels[0], PIXELS)
+
+
 def test_choices_reach_the_reader_and_errors_come_back(tmp_path, refused):
     path = tmp_path / "cube.npy"
     path.write_bytes(npy_bytes(np.arange(40 * 50 * 60.0).reshape(40, 50, 60)))
