@@ -1,9 +1,10 @@
 """Every method of domain adaptation, from easy to hard lens finding, beside the source alone, in one table.
 
-It takes hours, and is taken up where it was left: data sets and runs that are there are not made again. Trained on
-``lens-finding-easy`` with the images of ``lens-finding-hard`` (one in five labelled) as the target; the epoch is
-chosen on the labelled part of the target's validation split for every method alike; scored once on another hard set,
-all of it labelled, in which one image in a hundred is a lens.
+It takes hours, and is taken up where it was left: data sets and runs that are there are not made again. A network
+learns ``lens-finding-easy``; from its weights every method, the source alone among them, goes on for equally many
+passes with the images of ``lens-finding-hard`` (one in five labelled) as the target. The epoch is chosen on the
+labelled part of the target's validation split for all alike; each is scored once on another hard set, all of it
+labelled, in which one image in a hundred is a lens.
 """
 
 from __future__ import annotations
@@ -39,13 +40,16 @@ class AdaptBenchConfig:
     source: int = knob(12_000, "Images of the easy set", ge=100, le=1_000_000)
     target: int = knob(16_000, "Images of the hard set to adapt to, one in five labelled", ge=200, le=1_000_000)
     test: int = knob(10_000, "Images of the hard test set, one in a hundred a lens", ge=200, le=1_000_000)
-    epochs: int = knob(3, "Passes over the easy set; more learn it by heart and the target no better", ge=1, le=1000)
-    model: str = knob("d4net", "Network")
+    first: int = knob(8, "Passes over the easy set before a method sees the target", ge=1, le=1000)
+    epochs: int = knob(4, "Passes over the easy set with the target beside it", ge=1, le=1000)
+    model: str = knob("cutout-resnet", "Network")
 
 
 NETWORKS: Mapping[str, Mapping[str, Any]] = {"d4net": {"radii": 32, "angles": 64}}
 """Settings of a network that make it small enough to train many."""
-TRAINING = {"lr": 0.003, "ema": 0.99, "patience": 0, "precision": "float32", "compile": "off"}
+TRAINING = {"lr": 0.002, "ema": 0.99, "patience": 0, "batch_size": 64, "precision": "float32", "compile": "off"}
+STARTED: Mapping[str, Mapping[str, Any]] = {"finetune": {"finetune_from": 0.0}, "adda": {"adda_from": 0.05}}
+"""What methods leave out that would learn the source first: here another run has."""
 
 
 def run(settings: Mapping[str, Any], say: Say = lambda text: None) -> dict[str, dict[str, Any]]:
@@ -64,8 +68,9 @@ def run(settings: Mapping[str, Any], say: Say = lambda text: None) -> dict[str, 
     source, target, test = data_sets(cfg, say)
     labels, scores = None, {}
     for seed in range(1, cfg.seeds + 1):
+        start = trained(start_of(cfg, seed, source, target), say)
         for method in methods:
-            done = trained(spec_of(cfg, method, seed, source, target), say)
+            done = trained(spec_of(cfg, method, seed, source, target, start.id), say)
             with np.load(scored(done, test, say) / "predictions.npz", allow_pickle=False) as kept:
                 labels, found = kept["labels"], kept["scores"]
             scores.setdefault(method, []).append(found)
@@ -97,10 +102,17 @@ def data_sets(cfg: AdaptBenchConfig, say: Say) -> tuple[Dataset, Dataset, Datase
     return tuple(data_set(folder / name, *rest, say) for name, *rest in wanted)  # pyright: ignore
 
 
-def spec_of(cfg: AdaptBenchConfig, method: str, seed: int, source: Dataset, target: Dataset) -> RunSpec:
-    """The run of one method and seed; the same names the same run."""
-    settings = {**TRAINING, **NETWORKS.get(cfg.model, {}), "epochs": cfg.epochs, "adapt": method,
+def start_of(cfg: AdaptBenchConfig, seed: int, source: Dataset, target: Dataset) -> RunSpec:
+    """The run that learns the source, from which every method of this seed goes on."""
+    settings = {**TRAINING, **NETWORKS.get(cfg.model, {}), "epochs": cfg.first, "adapt": BASELINE,
                 "target": str(target.path)}  # fmt: skip
+    return plan("find", str(source.path), cfg.model, settings, seed, f"adapt, source of seed {seed}", "cpu")
+
+
+def spec_of(cfg: AdaptBenchConfig, method: str, seed: int, source: Dataset, target: Dataset, start: str) -> RunSpec:
+    """The run of one method and seed, from the weights of run ``start``; the same names the same run."""
+    settings = {**TRAINING, **NETWORKS.get(cfg.model, {}), **STARTED.get(method, {}), "lr": TRAINING["lr"] / 2,
+                "epochs": cfg.epochs, "adapt": method, "target": str(target.path), "init": start}  # fmt: skip
     return plan("find", str(source.path), cfg.model, settings, seed, f"adapt {method}, seed {seed}", "cpu")
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from deeplense_core.bench.adapt import lines, table_rows
+from deeplense_core.adapt import ADAPTATIONS
+from deeplense_core.bench.adapt import AdaptBenchConfig, data_sets, lines, spec_of, start_of, table_rows
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +41,17 @@ def test_the_table_says_who_does_not_help(drawn):
     assert text[1].endswith("source only")
     assert any(line.startswith("Means over 2 seeds") for line in text)
     assert text[-1] == "Do not help here: mmd, adda."
+
+
+def test_every_method_goes_on_from_the_same_network_for_equally_long():
+    cfg = AdaptBenchConfig(source=100, target=200, test=200, first=2, epochs=3, model="d4net")
+    source, target, test = data_sets(cfg, lambda text: None)
+    assert test.catalog["label"].eq("lens").mean() == pytest.approx(0.01, abs=0.01)
+    start = start_of(cfg, 1, source, target)
+    specs = {name: spec_of(cfg, name, 1, source, target, "common-test") for name in ADAPTATIONS}
+    assert start.train_settings["init"] == "" and start.train_settings["epochs"] == 2
+    assert len({spec.name for spec in specs.values()}) == len(ADAPTATIONS)
+    for name, spec in specs.items():
+        wanted = {"init": "common-test", "epochs": 3, "adapt": name, "target": str(target.path), "lr": 0.001}
+        assert wanted.items() <= spec.train_settings.items()
+    assert specs["finetune"].train_settings["finetune_from"] == 0  # the source was learnt by the run before
