@@ -49,7 +49,8 @@ def test_every_method_goes_on_from_the_same_network_for_equally_long():
     assert test.catalog["label"].eq("lens").mean() == pytest.approx(0.01, abs=0.01)
     start = start_of(cfg, 1, source, target)
     specs = {name: spec_of(cfg, name, 1, source, target, "common-test") for name in ADAPTATIONS}
-    assert start.train_settings["init"] == "" and start.train_settings["epochs"] == 2
+    assert start.train_settings["init"] == ""
+    assert start.train_settings["epochs"] == 2
     assert len({spec.name for spec in specs.values()}) == len(ADAPTATIONS)
     for name, spec in specs.items():
         wanted = {"init": "common-test", "epochs": 3, "adapt": name, "target": str(target.path), "lr": 0.001}
