@@ -24,7 +24,8 @@ CLIP = 5.0
 
 @dataclass(frozen=True)
 class FusionAttentionConfig:
-    width: int = knob(32, "Channels of the first convolution; the second has twice as many", ge=4, le=256)
+    width: int = knob(32, "Channels of the first convolution; the second has twice as many, or as the heads can share",
+                      ge=4, le=256)
     heads: int = knob(4, "Heads of the attention", ge=1, le=16)
     dropout: float = knob(0.2, "Dropout between the dense layers", ge=0, le=0.9)
 
@@ -37,7 +38,7 @@ class FusionAttention(nn.Module):
 
     def __init__(self, cfg: FusionAttentionConfig, in_channels: int, out_features: int, features: Mapping[str, Any]):
         super().__init__()
-        width = 2 * cfg.width
+        width = cfg.heads * max(1, round(2 * cfg.width / cfg.heads))
         self.image = nn.Sequential(
             nn.Conv2d(in_channels, cfg.width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4),
             nn.Conv2d(cfg.width, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),

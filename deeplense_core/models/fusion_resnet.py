@@ -25,7 +25,7 @@ from deeplense_core.spec import knob
 class FusionResNetConfig:
     backbone: str = knob("resnet18", "What makes the image tokens: resnet18, cutout-resnet, or timm:NAME")
     pretrained: bool = knob(False, "Start the backbone from ImageNet weights where they can be fetched")
-    width: int = knob(128, "Numbers in a token, a multiple of 8", ge=8, le=1024)
+    width: int = knob(128, "Numbers in a token", ge=8, le=1024)
     layers: int = knob(2, "Layers of attention", ge=1, le=12)
     dropout: float = knob(0.1, "Dropout within the layers of attention", ge=0, le=0.9)
     hide: float = knob(0.1, "Part of the bands, and of the features, that training hides, so that the network knows "
@@ -89,7 +89,8 @@ class Layer(nn.Module):
     def __init__(self, width: int, dropout: float):
         super().__init__()
         self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attend = Attention(width, max(1, width // 32))
+        heads = next(n for n in range(max(1, width // 32), 0, -1) if width % n == 0)
+        self.attend = Attention(width, heads)
         self.dense = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout),
                                    nn.Linear(2 * width, width))  # fmt: skip
         self.dropout = nn.Dropout(dropout)
