@@ -7,8 +7,6 @@ a process of its own that scores few cutouts and one that scores many: it must n
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
+from deeplense_core.bench.memory import peak_of
 from deeplense_core.bulk.sets import predict_any
 from deeplense_core.bulk.sources import BLOCK
 from deeplense_core.classes import LENS_CLASSES
@@ -27,7 +26,6 @@ from deeplense_core.familiarity import familiar_ranges
 from deeplense_core.machine import describe
 from deeplense_core.models import build_model
 from deeplense_core.trained import Trained
-from deeplense_core.workspace import ROOT
 
 FEW, MANY = 2_000, 20_000
 SHAPE = (3, 64, 64)
@@ -59,7 +57,7 @@ def run(few: int = FEW, many: int = MANY, rounds: int = ROUNDS) -> dict[str, dic
         difference = float(np.abs(scores["ours"] - scores["limit"]).max())
         if difference > AGREEMENT:
             raise AssertionError(f"scores differ by {difference:.1e}: the bench compares unlike things")
-        memory = {count: peak_memory(folder, path) for count, path in ((few, "few.npy"), (many, "many.npy"))}
+        memory = {count: peak_of(_MEASURE, folder, path) for count, path in ((few, "few.npy"), (many, "many.npy"))}
     ours, limit = many / seconds["ours"], many / seconds["limit"]
     return {"find": {
         "ours": ours, "peer": None, "ratio": ours / limit, "limit": limit, "share_of_limit": ours / limit,
@@ -103,20 +101,12 @@ def _bare(model: Trained, images: np.ndarray) -> np.ndarray:
 
 
 _MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 import numpy as np
 from deeplense_core.bench.find import untrained
 from deeplense_core.bulk.sets import predict_any
 folder, name = Path(sys.argv[1]), sys.argv[2]
 model = untrained(folder, np.array(np.load(folder / "few.npy", mmap_mode="r")[:512]))
-made, _ = predict_any(model, [folder / name], folder / "memory.parquet", 0.17)
-print(made.done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+predict_any(model, [folder / name], folder / "memory.parquet", 0.17)
 """
-
-
-def peak_memory(folder: Path, name: str) -> float:
-    """Largest resident memory (MB) of a process that scores this set."""
-    command = [sys.executable, "-c", _MEASURE, str(folder), name]
-    _, kilobytes = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
-    return int(kilobytes) / 1024

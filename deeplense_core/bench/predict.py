@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,12 +22,12 @@ from safetensors.torch import save
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from deeplense_core.bench.memory import peak_of
 from deeplense_core.bulk.files import BATCH, predict_files
 from deeplense_core.forward import turned_logits
 from deeplense_core.machine import describe
 from deeplense_core.models import build_model
 from deeplense_core.trained import Trained, load_model
-from deeplense_core.workspace import ROOT
 
 SMALL, COMMON = "common-test", "resnet18"
 """A shipped model whose network is done with an image in 1.4 ms, and a network that nearly everyone uses, averaged
@@ -150,13 +148,12 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 _MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 from deeplense_core.bulk.files import predict_files
 from deeplense_core.trained import load_model
 made = predict_files(load_model(sys.argv[1]), [Path(sys.argv[2])], Path(sys.argv[3]))
-assert made.failed == 0, made
-print(made.done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+assert (made.done, made.failed) == (int(sys.argv[4]), 0), made
 """
 
 
@@ -170,7 +167,4 @@ def peak_memory(folder: Path, count: int) -> float:
     cutouts = sorted((folder / "cutouts").iterdir())
     for number in range(count):
         os.link(cutouts[number % len(cutouts)], many / f"{number:06}.fits")
-    command = [sys.executable, "-c", _MEASURE, SMALL, str(many), str(folder / "many.csv")]
-    done, kilobytes = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
-    assert int(done) == count
-    return int(kilobytes) / 1024
+    return peak_of(_MEASURE, SMALL, many, folder / "many.csv", count)

@@ -8,8 +8,6 @@ need when they go through in tiles: it must not grow with the file.
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,11 +21,11 @@ from astropy.io import fits
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from deeplense_core.bench.memory import peak_of
 from deeplense_core.machine import describe
 from deeplense_core.models.interpolation import enlarge
 from deeplense_core.superres.enhance import enhance
 from deeplense_core.trained import load_model
-from deeplense_core.workspace import ROOT
 
 MODEL = "edsr-x2"
 IMAGES, SIDE, BATCH = 48, 75, 16
@@ -114,19 +112,16 @@ def matrix_gflops() -> float:
 
 
 _MEASURE = """
-import resource, sys
+import sys
 from deeplense_core.bench import superres
 superres.alone(sys.argv[1], int(sys.argv[2]), sys.argv[3])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 def peak_memory(way: str, size: int) -> float:
     """Largest resident memory (MB) of a process that does one thing: see :func:`alone`."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", _MEASURE, way, str(size), folder]
-        said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    return int(said.split()[-1]) / 1024
+        return peak_of(_MEASURE, way, size, folder)
 
 
 def alone(way: str, size: int, folder: str) -> None:

@@ -3,9 +3,11 @@
 import json
 import subprocess
 
+import numpy as np
 import pytest
 
 from deeplense_core import bench, cli, results
+from deeplense_core.bench.memory import peak_of
 from deeplense_core.results import bench_rows, keep_bench, kept_benches, quality
 from deeplense_core.storage import atomic_write
 from deeplense_core.workspace import results_dir
@@ -145,3 +147,10 @@ def test_skies_by_lenstronomy_are_the_same_skies():
     assert sorted(set(labels.tolist())) == [0, 1, 2]
     assert abs(theirs - ours)[..., 10:-10, 10:-10].max() < 0.06  # a photon more or less, here and there
     assert abs(theirs - ours).mean() < 1e-3
+
+
+def test_the_memory_of_a_bench_is_its_own_process_alone():
+    """Linux lets a process begin with the peak of the one that started it; a bench holds much by then."""
+    held = np.ones(300 * 2**17)  # 300 MB
+    assert 100 < peak_of("import sys\nx = bytearray(int(sys.argv[1]) * 2**20)", 100) < 200
+    assert held[-1] == 1
