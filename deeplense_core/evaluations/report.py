@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from deeplense_core import plots
+from deeplense_core.catalog import safe_cell
 from deeplense_core.evaluations.predictions import Predictions
 from deeplense_core.plots.theme import FONT
 
@@ -69,13 +70,8 @@ def to_csv(table: pd.DataFrame) -> bytes:
     safe = table.copy()
     for name in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[name]):
-            safe[name] = [harmless(v) if isinstance(v, str) else v for v in safe[name]]
+            safe[name] = [safe_cell(v) if isinstance(v, str) else v for v in safe[name]]
     return safe.to_csv(index=False).encode()
-
-
-def harmless(text: str) -> str:
-    """``text`` with a leading apostrophe when a spreadsheet would take it for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def html_report(report: Mapping[str, Any], figures: Sequence[go.Figure], *, theme: str = "light") -> str:
