@@ -9,7 +9,6 @@ from deeplense_core.plots.classes import (
     compare_figure,
     confusion_figure,
     score_figure,
-    training_figure,
 )
 from deeplense_core.plots.curves import (
     pr_figure,
@@ -81,5 +80,4 @@ __all__ = [
     "survey_figure",
     "threshold_figure",
     "tokens",
-    "training_figure",
 ]

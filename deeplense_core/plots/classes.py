@@ -8,11 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.colors import sample_colorscale, unlabel_rgb
-from plotly.subplots import make_subplots
 
 from deeplense_core.metrics import LOWER_IS_BETTER
 from deeplense_core.plots import theme as look
-from deeplense_core.plots.live import aligned
 from deeplense_core.plots.names import metric_label
 
 
@@ -237,52 +235,4 @@ def compare_figure(rows: Mapping[str, Mapping], *, metric: str, theme: str = "li
     better = "lower is better" if sign < 0 else "higher is better"
     fig.update_xaxes(title_text=f"{metric_label(metric)} ({better})")
     fig.update_yaxes(showgrid=False, ticks="", type="category", range=[-0.6, max(len(known), 1) - 0.4])
-    return fig
-
-
-def training_figure(rows: Sequence[Mapping], *, theme: str = "light") -> go.Figure:
-    """Loss and validation scores of a finished run, for reports; the live page uses ``live_options``.
-
-    Args:
-        rows: lines of ``metrics.jsonl``: "train" with step and loss, "val" with loss, auc_macro, accuracy.
-        theme: "light" or "dark".
-    """
-    train, val = aligned(rows)
-    scored = [row for row in val if row.get("auc_macro") is not None]
-    if not train and not val:
-        return look.empty_figure(theme, "No training step is recorded yet")
-    title = f"Loss {look.number(train[-1]['loss'])} after {train[-1]['x']:,} steps" if train else "Validated only"
-    if scored:
-        best = max(scored, key=lambda row: row["auc_macro"])
-        title = f"Best validation AUC {look.number(best['auc_macro'], 4)} at step {best['x']:,}"
-    fig = make_subplots(rows=1, cols=2, horizontal_spacing=0.12)
-    fig.update_layout(template=f"deeplense_{theme}", height=380)
-    look.set_title(fig, title, f"{len(train):,} logged steps, {len(val):,} validations")
-    lines = (
-        (1, train, "loss", "training loss", "other"),
-        (1, val, "loss", "validation loss", "main"),
-        (2, val, "accuracy", "validation accuracy", "other"),
-        (2, val, "auc_macro", "validation AUC", "main"),
-    )
-    for column, source, key, name, style_of in lines:
-        points = [(row["x"], row[key]) for row in source if row.get(key) is not None]
-        if not points:
-            continue
-        style = look.series_style(style_of, theme)
-        x, y = zip(*points, strict=True)
-        many = len(points) > 60  # dashes and markers over a noisy line read as dirt
-        fig.add_scatter(
-            x=x,
-            y=y,
-            name=name,
-            mode="lines" if many else "lines+markers",
-            line={"color": style.color, "width": 1 if many else 2, "dash": "solid" if many else style.dash},
-            marker={"symbol": style.marker, "size": 7, "maxdisplayed": 12},
-            hovertemplate=f"{name} %{{y:.4f}} at step %{{x:,}}<extra></extra>",
-            row=1,
-            col=column,
-        )
-    fig.update_xaxes(title_text="Step")
-    fig.update_yaxes(title_text="Loss", row=1, col=1)
-    fig.update_yaxes(title_text="Score", row=1, col=2)
     return fig

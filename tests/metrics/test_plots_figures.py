@@ -20,18 +20,6 @@ def curves(predicted):
     return metrics.class_curves(labels, prob, CLASSES, n_boot=60)
 
 
-def rows():
-    """A run of 4 epochs that resumed in its second one."""
-    out = []
-    for epoch in range(4):
-        steps = range(10 * epoch, 10 * epoch + 10)
-        out += [{"kind": "train", "step": s, "loss": 1 / (s + 1), "epoch": epoch} for s in steps]
-        if epoch == 1:
-            out += [{"kind": "train", "step": s, "loss": 1 / (s + 1), "epoch": epoch} for s in range(15, 20)]
-        out.append({"kind": "val", "step": epoch, "loss": 0.5, "auc_macro": 0.6 + 0.1 * epoch, "accuracy": 0.5})
-    return out
-
-
 def every_figure(predicted, curves, theme):
     labels, prob = predicted
     truth, scores = labels == 1, prob[:, 1]
@@ -52,7 +40,6 @@ def every_figure(predicted, curves, theme):
         "class bars": plots.class_bars({"train": dict.fromkeys(CLASSES, 80), "test": {"no": 3}}, theme=theme),
         "score": plots.score_figure(labels, scores, CLASSES, of="sphere", theme=theme),
         "compare": plots.compare_figure(runs, metric="auc_macro", theme=theme),
-        "training": plots.training_figure(rows(), theme=theme),
         "empty": plots.empty_figure(theme, "Nothing yet"),
     }
 
