@@ -66,6 +66,16 @@ def start_server(home: Path, log: Path, script: str = "app.py", **environment: s
     raise RuntimeError(f"the app did not start:\n{log.read_text()}")
 
 
+def served(tmp_path_factory: pytest.TempPathFactory, script: str) -> Iterator[str]:
+    """Address of a script of this folder, on a workspace of its own, while a fixture lasts."""
+    folder = tmp_path_factory.mktemp("browser")
+    path = str(Path("tests", "browser", script))
+    process, url = start_server(folder / "home", folder / "server.log", path, PYTHONPATH=str(ROOT))
+    yield url
+    process.terminate()
+    process.wait(timeout=20)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The app on an empty workspace, shared by the tests of a worker."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from deeplense_core.workspace import ROOT
-from tests.browser.conftest import start_server
+from tests.browser.conftest import served
 from tests.browser.scatter_app import PLANTED, positions
 
 pytestmark = pytest.mark.browser
@@ -21,12 +19,7 @@ COUNT = 2000
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     """Address of the page of tests/browser/scatter_app.py."""
-    folder = tmp_path_factory.mktemp("scatter")
-    script = Path("tests", "browser", "scatter_app.py")
-    process, url = start_server(folder / "home", folder / "server.log", str(script), PYTHONPATH=str(ROOT))
-    yield url
-    process.terminate()
-    process.wait(timeout=20)
+    yield from served(tmp_path_factory, "scatter_app.py")
 
 
 @pytest.fixture

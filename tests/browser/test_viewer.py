@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,7 @@ from astropy.wcs import WCS
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from deeplense_core.workspace import ROOT
-from tests.browser.conftest import start_server
+from tests.browser.conftest import served
 from tests.browser.viewer_app import REAL, TAN, XSS, panels, real
 
 pytestmark = pytest.mark.browser
@@ -24,12 +22,7 @@ PATIENCE_MS = 90_000
 @pytest.fixture(scope="module")
 def app(tmp_path_factory):
     """Address of the page of tests/browser/viewer_app.py."""
-    folder = tmp_path_factory.mktemp("viewer")
-    script = Path("tests", "browser", "viewer_app.py")
-    process, url = start_server(folder / "home", folder / "server.log", str(script), PYTHONPATH=str(ROOT))
-    yield url
-    process.terminate()
-    process.wait(timeout=20)
+    yield from served(tmp_path_factory, "viewer_app.py")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import csv
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 from files_to_upload import PIXELS, fits_bytes, npy_bytes, sky_header, zip_bytes
+from stub_network import StubNetwork
 
 from deeplense_core.bulk import files
 from deeplense_core.bulk.files import BATCH, find_files, predict_files
@@ -21,42 +21,20 @@ from deeplense_core.errors import UserError
 from deeplense_core.storage import try_lock
 
 
-@dataclass
-class Answer:
-    probabilities: np.ndarray
-    warnings: tuple[str, ...] = ()
+class Network(StubNetwork):
+    """Knows one band."""
 
-
-@dataclass
-class Network:
-    """Says how bright the first pixel is; remembers what it was asked."""
-
-    folder: Path
-    name: str = "stub"
-    classes: tuple[str, ...] = ("no", "vort")
-    asked: list[tuple] = field(default_factory=list)
-    stop_after: int = 10**9
-    """Images after which the user presses Ctrl-C."""
-
-    def predict(self, images, pixel_scale_arcsec=None):
+    def refuse(self, images) -> None:
         if images.shape[1] != 1:
             raise UserError(f"'stub' was trained on 1 band(s) and the image has {images.shape[1]}.")
-        self.asked.append((images.shape, pixel_scale_arcsec))
-        if sum(shape[0] for shape, _ in self.asked) > self.stop_after:
-            raise KeyboardInterrupt
-        return [Answer(np.array([1 - p, p]), ("odd",) if p > 0.5 else ()) for p in images[:, 0, 0, 0] / 1000]
 
-    @property
-    def images(self) -> int:
-        return sum(shape[0] for shape, _ in self.asked)
+    def probabilities(self, p) -> list:
+        return [1 - p, p]
 
 
 @pytest.fixture
 def network(tmp_path):
-    folder = tmp_path / "network"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"weights")
-    return Network(folder)
+    return Network(tmp_path / "network", classes=("no", "vort"))
 
 
 @pytest.fixture

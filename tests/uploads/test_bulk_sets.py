@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from files_to_upload import PIXELS, npy_bytes
+from stub_network import StubNetwork
 
 from deeplense_core.bulk import sources
 from deeplense_core.bulk.sets import predict_any
@@ -24,42 +24,20 @@ COUNT = 700
 CLASSES = ("lens", "nonlens")
 
 
-@dataclass
-class Answer:
-    probabilities: np.ndarray
-    warnings: tuple[str, ...] = ()
+class Network(StubNetwork):
+    """Takes finite pixels alone."""
 
-
-@dataclass
-class Network:
-    """Says how bright the first pixel is; remembers what it was asked."""
-
-    folder: Path
-    name: str = "stub"
-    classes: tuple[str, ...] = CLASSES
-    asked: list[tuple] = field(default_factory=list)
-    stop_after: int = 10**9
-    """Images after which the user presses Ctrl-C."""
-
-    def predict(self, images, pixel_scale_arcsec=None):
+    def refuse(self, images) -> None:
         if not np.isfinite(images).all():
             raise UserError("The image has pixels that are not finite.")
-        self.asked.append((images.shape, pixel_scale_arcsec))
-        if self.images > self.stop_after:
-            raise KeyboardInterrupt
-        return [Answer(np.array([p, 1 - p]), ("odd",) if p > 0.5 else ()) for p in images[:, 0, 0, 0] / 1000]
 
-    @property
-    def images(self) -> int:
-        return sum(shape[0] for shape, _ in self.asked)
+    def probabilities(self, p) -> list:
+        return [p, 1 - p]
 
 
 @pytest.fixture
 def network(tmp_path):
-    folder = tmp_path / "network"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"weights")
-    return Network(folder)
+    return Network(tmp_path / "network", classes=CLASSES)
 
 
 def images(bands: int = 3) -> np.ndarray:
