@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from deeplense_core.spec import Knob
+from pages.ui.glossary import TERMS
 from pages.ui.messages import guard, plain
 
 PRESETS = ("quick", "full")
@@ -18,6 +19,9 @@ SYMBOLS = {
     "psf": "PSF", "lr": "learning rate", "ema": "EMA",
 }  # fmt: skip
 """Names of settings, or parts of them, that say more in words."""
+EXPLAINED = {"einstein radius": "Einstein radius", "shear": "External shear", "point-spread function": "PSF",
+             "substructure": "Substructure"}  # fmt: skip
+"""What a setting may be about -> the term of the glossary."""
 
 
 def preset_values(knobs: Mapping[str, Knob], preset: str) -> dict[str, Any]:
@@ -93,8 +97,15 @@ def label(knob: Knob) -> str:
     return plain(words[:1].upper() + words[1:] + (f" ({knob.unit})" if knob.unit else ""))
 
 
+def help_text(knob: Knob) -> str:
+    """A knob's help, and what the first term in it means that a visitor may not know."""
+    about = f"{label(knob)} {knob.help}".lower()
+    meant = next((TERMS[term] for words, term in EXPLAINED.items() if words in about), "")
+    return plain(f"{knob.help}. {meant}" if meant else knob.help)
+
+
 def _widget(knob: Knob, key: str) -> Any:
-    common = {"label": label(knob), "key": key, "help": plain(knob.help), "persist_state": "session"}
+    common = {"label": label(knob), "key": key, "help": help_text(knob), "persist_state": "session"}
     if knob.choices is not None:
         return st.selectbox(options=knob.choices, format_func=str, **common)
     if knob.type is bool:

@@ -9,8 +9,8 @@ import streamlit as st
 
 from deeplense_core.errors import UserError
 from deeplense_core.spec import Knob
-from pages.ui.forms import label
-from pages.ui.messages import plain, show_error
+from pages.ui.forms import help_text, label
+from pages.ui.messages import show_error
 from pages.ui.state import set_query
 
 
@@ -73,7 +73,7 @@ def _take_link(knobs: Mapping[str, Knob], key: str) -> None:
 
 
 def _widget(knob: Knob, key: str) -> Any:
-    common = {"label": label(knob), "key": key, "help": plain(knob.help), "persist_state": "session"}
+    common = {"label": label(knob), "key": key, "help": help_text(knob), "persist_state": "session"}
     if knob.choices is not None:
         return st.selectbox(options=knob.choices, **common)
     if knob.type is bool:

@@ -6,7 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from deeplense_core.spec import knob, knobs
-from pages.ui.forms import label, preset_values, step
+from pages.ui.forms import help_text, label, preset_values, step
+from pages.ui.glossary import TERMS
 from pages.ui.messages import plain
 
 
@@ -122,6 +123,20 @@ def test_every_registered_config_makes_a_form_with_its_defaults():
     assert not app.error
     for name, config in configs.items():
         assert app.session_state[f"out {name}"] == preset_values(knobs(config), "full")
+
+
+@dataclass(frozen=True)
+class Lens:
+    theta_E_max: float = knob(1.65, "Largest one", ge=0.1, le=3)  # noqa: N815
+    psf: float = knob(0.1, "Width (sigma) of the point-spread function", ge=0, le=1)
+    seed: int = knob(0, "Chooses the noise", ge=0, le=9)
+
+
+def test_help_says_what_a_term_means():
+    """By the name in words or by the help itself; a setting without such a term keeps its own words."""
+    shown = {name: help_text(k) for name, k in knobs(Lens).items()}
+    assert shown == {"theta_E_max": plain(f"Largest one. {TERMS['Einstein radius']}"), "seed": "Chooses the noise",
+                     "psf": plain(f"Width (sigma) of the point-spread function. {TERMS['PSF']}")}  # fmt: skip
 
 
 @pytest.mark.parametrize(
