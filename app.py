@@ -29,7 +29,6 @@ current = st.navigation(
     [
         st.Page(folder / f"{name}.py", title=title, icon=icon, default=name == "overview")
         for name, (title, icon) in PAGES.items()
-        if (folder / f"{name}.py").exists()
     ],
     position="top",
 )

@@ -12,7 +12,7 @@ import streamlit as st
 
 from deeplense_core.shelf.examples import example_runs, open_example
 from deeplense_core.storage import atomic_write
-from deeplense_core.workspace import ROOT, home
+from deeplense_core.workspace import home
 from pages.ui.messages import guard
 from pages.ui.state import go
 
@@ -26,12 +26,6 @@ class Step:
     text: str
 
 
-LAST = (
-    Step("embeddings", "What looks alike", "Every point is an image, placed by what a network sees in it. Draw a loop "
-         "around some, and see them."),
-    Step("results", "What it is worth", "Every number beside its baselines, its interval and the command that prints "
-         "it; speed beside the peer's, measured in the same run."),
-)  # fmt: skip
 STEPS = (
     Step("simulate", "A lens of your own", "Move the Einstein radius and watch the ring grow. Then add a vortex, under "
          "Substructure: can you see what it does?"),
@@ -40,7 +34,8 @@ STEPS = (
     Step("superres", "Finer than the camera", "A coarse image, what a network makes of it, and what a finer camera "
          "saw. Zoom in: all panels follow."),
     Step("evaluate", "Judge a trained run", "Click a cell of the confusion matrix and see the images behind it."),
-    next(step for step in LAST if (ROOT / "pages" / f"{step.page}.py").exists()),
+    Step("embeddings", "What looks alike", "Every point is an image, placed by what a network sees in it. Draw a loop "
+         "around some, and see them."),
 )  # fmt: skip
 STEP = "tour_step"
 
@@ -50,7 +45,7 @@ def invitation() -> None:
     if STEP in st.session_state or _file().exists():
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="small", key="tour_offer"):
-        st.markdown("**New here?** Five steps show what this can do, in about two minutes.", width="content")
+        st.markdown("**New here?** Five steps, about two minutes.", width="content")
         if st.button("Take the tour", icon=":material/tour:", key="tour_start"):
             _to(0)
         if st.button("No, thanks", type="tertiary", key="tour_no"):
