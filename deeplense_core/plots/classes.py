@@ -208,6 +208,8 @@ def compare_figure(rows: Mapping[str, Mapping], *, metric: str, theme: str = "li
     sign = -1 if metric in LOWER_IS_BETTER else 1
     known = sorted((n for n, m in rows.items() if m["value"] is not None), key=lambda n: sign * rows[n]["value"])
     fig = look.figure(theme, *_comparison_title(rows, metric), height=150 + 36 * max(len(known), 2))
+    # Names on the axis are as long as people make them; from the figure's edge on the title has room.
+    fig.update_layout(title={"x": 0, "xref": "container"})
     values = [rows[n]["value"] for n in known]
     lows = [rows[n]["low"] if rows[n]["low"] is not None else rows[n]["value"] for n in known]
     highs = [rows[n]["high"] if rows[n]["high"] is not None else rows[n]["value"] for n in known]

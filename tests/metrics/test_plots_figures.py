@@ -223,3 +223,10 @@ def test_names_are_text_not_markup(predicted):
 def test_unknown_theme_is_named():
     with pytest.raises(UserError, match="Unknown theme 'sepia'"):
         plots.empty_figure("sepia", "x")
+
+
+def test_the_title_of_a_comparison_has_the_whole_width():
+    """Beside long names, at 900 pixels, its interval was cut off."""
+    runs = {"a run " * 9: {"value": 0.7, "low": 0.6, "high": 0.8}}
+    title = plots.compare_figure(runs, metric="auc_macro").layout.title
+    assert (title.x, title.xref) == (0, "container")
