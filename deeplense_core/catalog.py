@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,7 +20,7 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from deeplense_core.errors import UserError
-from deeplense_core.storage import TEMPORARY, disk_full, is_disk_full
+from deeplense_core.storage import replacing
 
 Row = Mapping[str, Any]
 FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits", ".vot": "votable", ".json": "json",
@@ -58,19 +57,11 @@ def write_catalog(rows: Iterable[Row], path: Path) -> None:
     """
     kind = check_format(path)
     write = {"json": _write_json, "fits": _write_fits, "votable": _write_votable, "parquet": _write_parquet}.get(kind)
-    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
-    try:
-        with open(temporary, "wb") as file:
-            if write is None:
-                _write_text(rows, file, kind)
-            else:
-                write(rows, file)
-        temporary.replace(path)
-    except OSError as err:
-        temporary.unlink(missing_ok=True)
-        if is_disk_full(err):
-            raise disk_full(path, 0) from err
-        raise UserError(f"{str(path)!r} cannot be written: {err.strerror or err}.") from err
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        if write is None:
+            _write_text(rows, file, kind)
+        else:
+            write(rows, file)
 
 
 def table(rows: Sequence[Row], escape: bool = False, widths: Mapping[str, int] | None = None) -> Table:
@@ -121,7 +112,7 @@ def _write_text(rows: Iterable[Row], file: IO[bytes], kind: str) -> None:
 def _write_json(rows: Iterable[Row], file: IO[bytes]) -> None:
     file.write(b'{"rows": [')
     for number, row in enumerate(rows):
-        text = json.dumps(dict(row), indent=1, allow_nan=False)
+        text = json.dumps(dict(row), allow_nan=False)  # indented, it would take as long as reading the file
         file.write(((",\n" if number else "\n") + text).encode())
     file.write(b"\n]}\n")
 
