@@ -64,6 +64,27 @@ def atomic_write(path: Path, payload: bytes, *, durable: bool = True) -> None:
         sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write in place of ``path``, which it becomes when the block ends well; nothing stays of it otherwise.
+
+    Raises:
+        UserError: when the disk is full, or the folder cannot be written to.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as whole:
+            os.fsync(whole.fileno())
+        temporary.replace(path)
+    except OSError as err:
+        if is_disk_full(err):
+            raise disk_full(path, 0) from err
+        raise UserError(f"{str(path)!r} cannot be written: {err.strerror or err}.") from err
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Forces the names in ``folder`` to the disk."""
     handle = os.open(folder, os.O_RDONLY)

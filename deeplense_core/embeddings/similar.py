@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import uuid
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,7 @@ from jaxtyping import Float, Int
 from deeplense_core.embeddings.store import Embedding, embeddings_dir
 from deeplense_core.errors import UserError
 from deeplense_core.registry import nearest
-from deeplense_core.storage import TEMPORARY, atomic_write
+from deeplense_core.storage import atomic_write, replacing
 
 METRICS = ("cosine", "l2")
 PLAIN = 200_000
@@ -171,9 +170,8 @@ def _make_codes(vectors: np.ndarray, metric: str, kept: Path | None) -> tuple[Co
         away = np.linalg.norm(codes.reconstruct_n(rows.start, len(block)) - block, axis=1)
         rounding = max(rounding, float(away.max()))
     if kept:
-        temporary = kept.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
-        faiss.write_index(codes, str(temporary))
-        temporary.replace(kept.with_suffix(".faiss"))
+        with replacing(kept.with_suffix(".faiss")) as temporary:
+            faiss.write_index(codes, str(temporary))
         atomic_write(kept.with_suffix(".json"), json.dumps({"rounding": rounding}).encode())
     return codes, rounding
 

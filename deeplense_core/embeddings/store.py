@@ -12,9 +12,7 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
-import uuid
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 
 from deeplense_core.errors import UserError
-from deeplense_core.storage import TEMPORARY, disk_full, is_disk_full
+from deeplense_core.storage import replacing
 from deeplense_core.workspace import home
 
 FORMAT = 1
@@ -180,8 +178,7 @@ def write_npz(
     Raises:
         UserError: the disk is full, or the folder cannot be written to.
     """
-    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as temporary:
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
             for name, shape, raw in streamed:
@@ -192,17 +189,6 @@ def write_npz(
             for name, array in arrays.items():
                 with file.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-        with open(temporary, "rb") as whole:
-            os.fsync(whole.fileno())
-        temporary.replace(path)
-    except OSError as err:
-        temporary.unlink(missing_ok=True)
-        if is_disk_full(err):
-            raise disk_full(path, 0) from err
-        raise UserError(f"{str(path)!r} cannot be written: {err.strerror or err}.") from err
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _member(file: zipfile.ZipFile, name: str) -> IO[bytes]:
