@@ -75,7 +75,7 @@ def quality() -> None:
     if not options:
         no_finder()
         return
-    run_cell, evaluation_cell, more_cell = st.columns([5, 4, 3], vertical_alignment="bottom", gap="medium")
+    run_cell, evaluation_cell, more_cell = st.columns([5, 5, 3], vertical_alignment="bottom", gap="medium")
     with run_cell:
         names = choose_finders(options)
     if not names:

@@ -36,7 +36,7 @@ ORDER = {"score": "Score", "name": "Name"}
 def score_form(options: dict[str, str]) -> None:
     """Which network, which images; starts a job that outlives the page."""
     stored = {str(ds.path): f"{ds.name} · {len(ds):,} images" for ds in list_datasets()}
-    cells = st.columns([4, 4, 4, 2], gap="medium", vertical_alignment="bottom")
+    cells = st.columns([4, 4, 4, 3], gap="medium", vertical_alignment="bottom")
     network_cell, source_cell, scale_cell, start_cell = cells
     model = network_cell.selectbox("Network", options, format_func=options.get, key="score_model",
                                    persist_state="session")  # fmt: skip
