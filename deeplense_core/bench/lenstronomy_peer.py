@@ -36,10 +36,11 @@ def _lenstronomy_model(optics: Any, masses: int) -> Any:
 
 def lenstronomy_system(made: Recipe, scene: Scene, i: int) -> Callable[[], np.ndarray]:
     """A function that renders system ``i`` with lenstronomy: counts per second and pixel."""
-    from lenstronomy.Util.param_util import phi_q2_ellipticity
-
     s = {name: value[i].double().numpy() for name, value in scene.tensors().items()}
     masses = int((s["mass_theta_E_sq"] > 0).sum())
+    model = _lenstronomy_model(made.optics, masses)  # first: it says what to do where lenstronomy is missing
+    from lenstronomy.Util.param_util import phi_q2_ellipticity
+
     halo = {"theta_E": float(s["theta_E"])}
     if not made.optics.spherical:
         halo["e1"], halo["e2"] = phi_q2_ellipticity(float(s["phi"]), float(s["q"]))
@@ -50,5 +51,4 @@ def lenstronomy_system(made: Recipe, scene: Scene, i: int) -> Callable[[], np.nd
     light = [{"amp": float(s["source_amplitude"]) / made.optics.pixel_scale_arcsec**2,
               "R_sersic": float(s["source_R_e"]), "n_sersic": float(s["source_n"]), "e1": e1, "e2": e2,
               "center_x": float(s["source_x"]), "center_y": float(s["source_y"])}]
-    model = _lenstronomy_model(made.optics, masses)
     return lambda: model.image(lenses, light)

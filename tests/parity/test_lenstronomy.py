@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LightModel.light_model import LightModel
 from lenstronomy.Util.param_util import phi_q2_ellipticity
 
+from deeplense_core.bench import lenstronomy_peer
+from deeplense_core.errors import UserError
 from deeplense_core.sim import simulate
 from deeplense_core.sim.generate import recipe
 from deeplense_core.sim.profiles import (
@@ -167,3 +170,13 @@ def test_cuda_sees_the_same_sky_and_noise_as_the_cpu():
     counts = [torch.round(v.images.cpu() * (v.truth["image_max"] - v.truth["image_min"]).cpu()[:, None, None, None])
               for v in (a, b)]
     assert (counts[0] != counts[1]).float().mean() < 1e-3
+
+
+def test_benches_say_it_where_lenstronomy_is_missing(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "lenstronomy"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    lenstronomy_peer._lenstronomy_model.cache_clear()
+    made, draws = recipe("common-test"), Draws(0, 1)
+    scene = made.draw(draws, draws.labels(len(made.classes), made.fractions), 1.0)
+    with pytest.raises(UserError, match="needs lenstronomy"):
+        lenstronomy_peer.lenstronomy_system(made, scene, 0)
