@@ -72,6 +72,9 @@ def enhance_files(
             target = out if single else out / _name(path, image, model.net.scale)  # pyright: ignore
             if target.resolve() == path.resolve():
                 raise UserError("the result would overwrite its own input")
+            if target in made.written:
+                raise UserError(f"the result would overwrite {target.name!r}, made of another file. Rename one of the "
+                                "two, or name another folder with --out.")
             enhance_file(model, path, image, target, averaged)
             made.written.append(target)
         except UserError as err:

@@ -145,3 +145,14 @@ def test_every_place_on_the_sky_is_kept(scale):
     there = WCS(finer_header(old, scale, "bicubic")).pixel_to_world_values(
         scale * (x + 0.5) - 0.5, scale * (y + 0.5) - 0.5)
     assert np.allclose(there, WCS(old).pixel_to_world_values(x, y), atol=1e-11)
+
+
+def test_two_files_of_one_name_do_not_overwrite_each_other(tmp_path):
+    """The result of a picture and of an array by one name is one NPY file: the second was written over the first."""
+    pixels = np.random.default_rng(0).integers(1, 200, (32, 32), np.uint8)
+    np.save(tmp_path / "sky.npy", pixels.astype(np.float32))
+    Image.fromarray(255 - pixels).save(tmp_path / "sky.png")
+    made = enhance_files(load_model("bicubic"), [tmp_path / "sky.npy", tmp_path / "sky.png"], tmp_path / "fine")
+    assert [path.name for path in made.written] == ["sky_x2.npy"]
+    assert [path.name for path, why in made.failed if "'sky_x2.npy', made of another file" in why] == ["sky.png"]
+    assert np.load(tmp_path / "fine" / "sky_x2.npy").mean() == pytest.approx(pixels.mean(), rel=0.05)
