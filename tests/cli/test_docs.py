@@ -90,7 +90,11 @@ def test_command(text):
         with pytest.raises(SystemExit, match="0"):
             parser().parse_args(words)
         return
-    args = vars(parser().parse_args(words))
+    top = parser()
+    args = vars(top.parse_args(words))
+    (verbs,) = (action.choices for action in top._actions if action.choices)
+    options = {word.partition("=")[0] for word in words if word.startswith("-")}
+    assert options <= set(verbs[words[0]]._option_string_actions)  # argparse takes their beginnings too
     named(args)
     given = settings(args.get("set") or [])
     known = settings_known(words[0], args) if given else {}
