@@ -45,9 +45,10 @@ def check_model(name: str) -> None:
 
 
 def model_names(task: str) -> list[str]:
-    """Networks that can learn ``task``, in the order they were registered."""
-    return [name for name, entry in MODELS.items()
-            if task in entry.about["tasks"] and learns(entry) and name not in ("timm", FAMILY)]
+    """Networks that can learn ``task``, those that name it first among their tasks before the others."""
+    fit = [name for name, entry in MODELS.items()
+           if task in entry.about["tasks"] and learns(entry) and name not in ("timm", FAMILY)]
+    return sorted(fit, key=lambda name: MODELS[name].about["tasks"].index(task) > 0)
 
 
 def build_model(name: str, settings: Mapping[str, Any], **shape: Any) -> nn.Module:

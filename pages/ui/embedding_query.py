@@ -12,7 +12,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.reading.uploads import Upload, read
 from pages.ui.analyse_input import ENDINGS
 from pages.ui.answer_view import Asked as Answering
-from pages.ui.answers import Answered, shown_image, take_in
+from pages.ui.answers import Answered, Reading, shown_image, take_in
 from pages.ui.embedding_views import Asked, neighbours_view
 from pages.ui.messages import guard, show_error
 
@@ -47,6 +47,13 @@ def similar_lenses(one: Answered, ask: Answering) -> None:
         return
     name = next(iter(found)) if len(found) == 1 else st.selectbox("Among", found, key="analyse_similar_among")
     with guard():
-        image = shown_image(one.upload, ask.reading, ask.network.shape[0])
-        vector = embed_images(network_of(found[name]), [image])[0][0]
-        neighbours_view(found[name], Asked(one.name, vector, None))
+        chosen = found[name]
+        vector = vector_as_answered(one.upload, ask.reading, str(chosen.path), chosen.about["digest"])
+        neighbours_view(chosen, Asked(one.name, vector, None))
+
+
+@st.cache_data(max_entries=256, show_spinner="Embedding …")
+def vector_as_answered(upload: Upload, reading: Reading, path: str, digest: str) -> np.ndarray:
+    """The vector of an upload, read as the reader of the analyse page wants it."""
+    network = network_of(open_embedding(path))
+    return embed_images(network, [shown_image(upload, reading, network)])[0][0]

@@ -68,6 +68,12 @@ def test_d4net_is_equivariant(side, blocks):
             assert (net(d4(images, element)) - base).abs().max() < 1e-5
 
 
+def test_networks_made_for_a_task_come_first():
+    assert model_names("classify")[0] == "d4net"
+    assert model_names("find")[0] == "cutout-resnet"
+    assert "cutout-resnet" in model_names("classify")
+
+
 def test_seed_head_of_resnet50():
     head = small("resnet50").fc
     kinds = [type(layer).__name__ for layer in head]

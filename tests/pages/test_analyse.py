@@ -10,6 +10,7 @@ from astropy.io import fits
 from trained_run import said, trained, trained_home  # noqa: F401  (fixtures)
 
 from deeplense_core.data import open_dataset
+from deeplense_core.embeddings.embed import embed
 from deeplense_core.inspection import marked
 from deeplense_core.reading.uploads import receive
 from deeplense_core.trained import load_model
@@ -251,3 +252,17 @@ def test_the_lens_of_the_simulator_is_answered(open_page, trained):  # noqa: F81
     app.button(key="analyse_samples_again").click().run()
     assert not app.exception
     assert not app.error
+
+
+def test_images_of_an_embedding_that_are_like_an_upload(open_page, images, trained, workspace):  # noqa: F811
+    """Its own image comes first among the neighbours, at no distance."""
+    embedding = embed(load_model(trained.id), [trained.spec.data], workspace / "embeddings" / "all.npz").embedding
+    app = drop(open_page("analyse", run=trained.id), [("again.npy", npy(images[3]))])
+    app.toggle(key="analyse_similar").set_value(True).run()
+    assert not app.exception
+    assert not app.error
+    assert "Most like again.npy" in headings(app)
+    captions = [image.caption for element in app.image for image in element.proto.imgs]
+    distances = [caption for caption in captions if "cosine distance" in caption]
+    assert str(embedding.ids[3]) in distances[0]
+    assert distances[0].endswith("cosine distance 0.0000")
