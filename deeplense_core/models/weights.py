@@ -78,12 +78,15 @@ def with_pretrained(wanted: bool, build: Callable[[bool], nn.Module], what: str)
 def start_from(net: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
     """Takes over every tensor of a trained network that has the name and the shape of one of ``net``'s.
 
-    ``weights_origin`` says how much that was, and which tensors were left as they are.
+    A first convolution of other bands is fitted by :func:`adapt_input`. ``weights_origin`` says how much that was, and which tensors were left as they are.
 
     Raises:
         UserError: where less than half of the numbers of ``net`` fit, so that it would be another network.
     """
-    own = net.state_dict()
+    own, tensors = net.state_dict(), dict(tensors)
+    first = next((f"{name}.weight" for name, part in net.named_modules() if isinstance(part, nn.Conv2d)), "")
+    if first in tensors and own[first].shape[1] != tensors[first].shape[1]:
+        tensors[first] = adapt_input(tensors[first], own[first].shape[1])
     fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
     left = [key for key in own if key not in fitting]
     taken, total = (sum(own[key].numel() for key in keys) for keys in (fitting, own))

@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from deeplense_core.augment import d4
 from deeplense_core.errors import UserError
 from deeplense_core.models import MODELS, build_model, model_names
-from deeplense_core.models.weights import adapt_input, replace_first_conv
+from deeplense_core.models.weights import adapt_input, replace_first_conv, start_from
 
 NAMES = [*model_names("classify"), "timm:resnet10t"]
 OFFLINE = {"pretrained": "false"}
@@ -66,6 +66,20 @@ def test_d4net_is_equivariant(side, blocks):
         assert base.std(0).max() > 1e-2, "a constant output would be equivariant too"
         for element in range(8):
             assert (net(d4(images, element)) - base).abs().max() < 1e-5
+
+
+def test_weights_of_one_band_start_a_network_of_three():
+    """Three equal bands give what the one band gave, and the origin names every tensor."""
+    one, three = small("cutout-resnet", 1), small("cutout-resnet", 3)
+    with torch.no_grad():
+        for parameter in one.parameters():
+            parameter.mul_(1.1)
+    start_from(three, one.state_dict(), "one")
+    images = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(three.eval()(images.repeat(1, 3, 1, 1)), one.eval()(images), rtol=1e-4, atol=1e-5)
+    count = len(one.state_dict())
+    assert three.weights_origin == f"one, {count} of {count} tensors"
 
 
 def test_networks_made_for_a_task_come_first():
