@@ -78,7 +78,8 @@ def with_pretrained(wanted: bool, build: Callable[[bool], nn.Module], what: str)
 def start_from(net: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
     """Takes over every tensor of a trained network that has the name and the shape of one of ``net``'s.
 
-    A first convolution of other bands is fitted by :func:`adapt_input`. ``weights_origin`` says how much that was, and which tensors were left as they are.
+    A first convolution of other bands is fitted by :func:`adapt_input`. ``weights_origin`` says how much that was, and
+    which tensors were left as they are.
 
     Raises:
         UserError: where less than half of the numbers of ``net`` fit, so that it would be another network.
