@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.runs import Run, open_run
 from deeplense_core.shelf.card_text import write_card
 from deeplense_core.shelf.cards import find_card, shipped_models
+from deeplense_core.sim.scene import RECIPES
 from deeplense_core.sources import SIM
+from deeplense_core.spec import make_config
 from deeplense_core.storage import atomic_write
 from deeplense_core.tasks.base import Progress
 from deeplense_core.train import settings_of
@@ -47,8 +50,10 @@ def ship(run_id: str, name: str, summary: str, limits: Sequence[str] = ()) -> Pa
     for file in FILES:
         if (found.folder / file).exists():
             atomic_write(folder / file, (found.folder / file).read_bytes())
-    about = {"summary": summary, "command": command_of(run), "licence": "MIT", "limits": list(limits)}
-    return write_card(name, {**found.card, "about": about, "tests": []})
+    data, before = _shared(run.spec.data)
+    about = {"summary": summary, "before": before, "command": command_of(run, data), "licence": "MIT",
+             "limits": list(limits)}  # fmt: skip
+    return write_card(name, {**found.card, "data": data, "about": about, "tests": []})
 
 
 def add_test(name: str, data: str, split: str = "all", progress: Progress | None = None) -> dict[str, Any]:
@@ -81,13 +86,13 @@ def add_test(name: str, data: str, split: str = "all", progress: Progress | None
     return test
 
 
-def command_of(run: Run) -> str:
-    """The command that trains this run again, without what stands at its default."""
+def command_of(run: Run, data: str) -> str:
+    """The command that trains this run again on ``data``, without what stands at its default."""
     spec = run.spec
     known = settings_of(spec.task, spec.model)
     values = {**spec.model_settings, **spec.train_settings}
     changed = [(key, value) for key, value in values.items() if key in known and value != known[key].default]
-    words = ["train", spec.task, "--data", spec.data, "--model", spec.model]
+    words = ["train", spec.task, "--data", data, "--model", spec.model]
     for key, value in changed:
         words += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
     return shlex.join([*words, "--seed", str(spec.seed)])
@@ -103,6 +108,18 @@ def _kept(name: str, data: str, split: str) -> dict[str, Any] | None:
                  and (report["data_fingerprint"], report["split"]) == (fingerprint, split)), None)  # fmt: skip
 
 
+def _shared(data: str) -> tuple[str, list[str]]:
+    """What training data are called where others can make them, and the commands for it; a user's own keep their
+    folder's name alone."""
+    if data.startswith(SIM):
+        return data, []
+    try:
+        _, made = _remake(data)
+    except UserError:
+        return f"workspace/datasets/{Path(data).name}", []
+    return made[-1].rpartition("--out ")[2], made
+
+
 def _remake(data: str) -> tuple[str, list[str]]:
     """What the data are, and the commands that make them again."""
     if data.startswith(SIM):
@@ -113,6 +130,10 @@ def _remake(data: str) -> tuple[str, list[str]]:
                         "`simulate` made.")  # fmt: skip
     words = ["simulate", source["recipe"], "--count", str(source["count"]), "--seed", str(source["seed"])]
     words += ["--as-published"] * bool(source.get("as_published"))
+    plain = dataclasses.asdict(make_config(RECIPES[source["recipe"]].config, {}))
+    for key, value in source.get("settings", {}).items():
+        if value != plain.get(key, value):
+            words += ["--set", f"{key}={value}"]
     out = f"workspace/datasets/{source['recipe']}-seed-{source['seed']}"
     return f"{source['recipe']}, seed {source['seed']}", [shlex.join([*words, "--out", out])]
 

@@ -103,7 +103,7 @@ def _settings(values: Mapping[str, Any]) -> str:
 
 
 def _made(card: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
-    return ["## How it was made", _code([about["command"]])] if "command" in about else []
+    return ["## How it was made", _code([*about.get("before", []), about["command"]])] if "command" in about else []
 
 
 def _worth(name: str, card: Mapping[str, Any]) -> list[str]:

@@ -131,3 +131,17 @@ def test_a_run_ships_and_is_scored_on_data_that_others_can_make(trained, monkeyp
 def test_only_what_ships_is_scored_for_a_card(workspace):
     assert cli.main(["card", "nothing", "--data", "sim:common-test"]) == 2
     assert cli.main(["card", "--data", "sim:common-test"]) == 2
+
+
+def test_the_command_of_a_set_has_the_settings_that_differ(tmp_path):
+    from deeplense_core.shipping import _remake, _shared
+    from deeplense_core.sim import simulate_dataset
+
+    made = simulate_dataset("lens-finding-easy", 6, tmp_path / "mine", seed=9, settings={"bands": "i"})
+    words, commands = _remake(str(made.path))
+    out = "workspace/datasets/lens-finding-easy-seed-9"
+    assert words == "lens-finding-easy, seed 9"
+    assert commands == [f"simulate lens-finding-easy --count 6 --seed 9 --set bands=i --out {out}"]
+    assert _shared(str(made.path)) == (out, commands)
+    assert _shared("sim:common-test") == ("sim:common-test", [])
+    assert _shared("/somebody/cutouts") == ("workspace/datasets/cutouts", [])

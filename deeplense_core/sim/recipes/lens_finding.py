@@ -70,6 +70,13 @@ class HardConfig(EasyConfig):
     scaling: str = same_knob(EasyConfig, "scaling", "mixed")
 
 
+@dataclass(frozen=True)
+class HardOneBandConfig(HardConfig):
+    """The same surveys in a single band."""
+
+    bands: str = same_knob(EasyConfig, "bands", "i")
+
+
 def _recipe(config: EasyConfig, as_published: bool, text: str) -> Recipe:
     c = replace(config, scaling="min-max") if as_published else config
     indices = ["gri".index(band) for band in c.bands]
@@ -114,3 +121,10 @@ def lens_finding_hard(config: HardConfig, as_published: bool) -> Recipe:
     return _recipe(config, as_published,
                    "Many surveys at once: seeing, depth, pixel scale, scaling and faults differ from image to image "
                    "(pixel_scale_arcsec of the catalogue; in a data set most images carry no label).")
+
+
+@RECIPES.register("lens-finding-hard-i", config=HardOneBandConfig,
+                  source="This project's own populations; geometry of the published lens-finding sets of 2024 and 2025")
+def lens_finding_hard_one_band(config: HardOneBandConfig, as_published: bool) -> Recipe:
+    """Lenses among galaxies as several surveys see them, in i alone: no colour helps."""
+    return lens_finding_hard(config, as_published)
