@@ -48,6 +48,8 @@ def cutout_tokens(width: int, blocks: int, in_channels: int) -> tuple[nn.Sequent
 
     stem = nn.Sequential(nn.Conv2d(in_channels, width, 5, padding=2, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
                          nn.MaxPool2d(2))  # fmt: skip
-    stages = OrderedDict(stem=stem, layer1=stage(width, width, 1), layer2=stage(width, 2 * width, blocks),
-                         layer3=stage(2 * width, 4 * width, blocks))  # fmt: skip
+    stages: OrderedDict[str, nn.Module] = OrderedDict(
+        stem=stem, layer1=stage(width, width, 1), layer2=stage(width, 2 * width, blocks),
+        layer3=stage(2 * width, 4 * width, blocks),
+    )  # fmt: skip
     return nn.Sequential(stages), 4 * width
