@@ -12,6 +12,7 @@ import io
 import math
 import re
 import struct
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -72,7 +73,8 @@ def npy_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dt
         if min(shape, default=0) < 0:
             raise ValueError("negative length")
         return shape, fortran_order, dtype
-    except (ValueError, KeyError, SyntaxError, TypeError, EOFError, OverflowError, RecursionError) as err:
+    except (ValueError, KeyError, SyntaxError, TypeError, EOFError, OverflowError, RecursionError,
+            tokenize.TokenError) as err:  # fmt: skip
         raise BadImageError("damaged file", f"{name!r} has a damaged .npy header. Copy it again.") from err
 
 

@@ -419,3 +419,12 @@ def test_spoilt_bytes_never_raise_anything_else(kind, data):
     content = content[: data.draw(st.integers(1, len(content)))]
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(BadImageError):
         assert read_image(write(Path(folder) / "x", bytes(content))).pixels.dtype == np.float32
+
+
+def test_a_header_of_numpy_that_ends_in_the_middle(tmp_path):
+    """numpy reads what may be an old header with a tokenizer, whose error is of a kind of its own."""
+    for place in range(10, 14):
+        with pytest.raises(BadImageError):  # noqa: PT012
+            spoilt = bytearray(npy_bytes(PIXELS))
+            spoilt[place] = 0
+            read_image(write(tmp_path / f"{place}.npy", bytes(spoilt)))

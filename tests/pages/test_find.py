@@ -36,7 +36,13 @@ def two_finders(workspace):
     return dataset, finder(dataset, "good", 2.0), finder(dataset, "leaking", 4.0, seed=1, leaky=True)
 
 
-def test_an_empty_workspace_leads_to_a_finder(open_page):
+def test_an_empty_workspace_offers_the_finder_that_ships(open_page):
+    app = open_page("find")
+    assert "finder-gri has not been evaluated here yet" in said(app)
+
+
+def test_without_any_finder_the_page_leads_to_one(open_page, monkeypatch, tmp_path):
+    monkeypatch.setattr("deeplense_core.shelf.cards.shipped_models_dir", lambda: tmp_path)
     app = open_page("find")
     assert "No lens finder yet" in said(app)
     app.button(key="find_train").click().run()

@@ -111,7 +111,8 @@ def test_occlusion_equals_brute_force(size, stride):
 def test_grad_cam_of_every_network(name):
     torch.manual_seed(0)
     size = 160 if name == "timm:test_vit" else 64
-    net = build_model(name, {"pretrained": False} if name != "d4net" else {}, in_channels=1, out_features=3).eval()
+    plain = name in ("d4net", "cutout-resnet")
+    net = build_model(name, {} if plain else {"pretrained": False}, in_channels=1, out_features=3).eval()
     images = torch.rand(2, 1, size, size)
     found = torch.stack([grad_cam(net, images, target) for target in range(3)])
     assert found.shape == (3, 2, size, size)
