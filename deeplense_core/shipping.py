@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
@@ -70,14 +70,13 @@ def add_test(name: str, data: str, split: str = "all", progress: Progress | None
     """
     if name not in shipped_models():
         raise UserError(f"No model {name!r} ships. Make one of a run first: ship RUN {name} --summary TEXT")
-    words, made = _remake(data)
+    made = _remake(data)
     report = _kept(name, data, split) or evaluate(name, data, split, progress)
     if report["seen_in_training"]:
         raise UserError(f"{name!r} has seen {data!r} in training: its card takes numbers of unseen images only.")
-    where = made[-1].rpartition("--out ")[2] if made else data
     test = {
-        "data": words, "split": split, "n": report["n"],
-        "commands": [*made, shlex.join(["evaluate", name, "--data", where, "--split", split])],
+        "data": made.words, "recipe": made.recipe, "split": split, "n": report["n"],
+        "commands": [*made.commands, shlex.join(["evaluate", name, "--data", made.data, "--split", split])],
         "metrics": _rounded(report["metrics"]), "rows": {row: _rounded(m) for row, m in report["rows"].items()},
     }  # fmt: skip
     card = dict(find_card(name).card)
@@ -108,34 +107,47 @@ def _kept(name: str, data: str, split: str) -> dict[str, Any] | None:
                  and (report["data_fingerprint"], report["split"]) == (fingerprint, split)), None)  # fmt: skip
 
 
+class Remade(NamedTuple):
+    """Simulated images as anybody can make them again."""
+
+    recipe: str
+    words: str
+    """What they are: no two sets that differ have the same."""
+    data: str
+    """What commands call them."""
+    commands: list[str]
+    """Those that make them; none for ``sim:RECIPE``."""
+
+
 def _shared(data: str) -> tuple[str, list[str]]:
     """What training data are called where others can make them, and the commands for it; a user's own keep their
     folder's name alone."""
-    if data.startswith(SIM):
-        return data, []
     try:
-        _, made = _remake(data)
+        made = _remake(data)
     except UserError:
         return f"workspace/datasets/{Path(data).name}", []
-    return made[-1].rpartition("--out ")[2], made
+    return made.data, made.commands
 
 
-def _remake(data: str) -> tuple[str, list[str]]:
-    """What the data are, and the commands that make them again."""
+def _remake(data: str) -> Remade:
     if data.startswith(SIM):
-        return f"{data.removeprefix(SIM)}, test streams of the training's seed", []
+        recipe = data.removeprefix(SIM)
+        return Remade(recipe, f"{recipe}, test streams of the training's seed", data, [])
     source = open_dataset(Path(data)).manifest["source"]
     if "recipe" not in source or "seed" not in source:
         raise UserError(f"{data!r} was not simulated: nobody else could check its numbers. Take a data set that "
                         "`simulate` made.")  # fmt: skip
-    words = ["simulate", source["recipe"], "--count", str(source["count"]), "--seed", str(source["seed"])]
+    recipe, seed = source["recipe"], source["seed"]
+    plain = dataclasses.asdict(make_config(RECIPES[recipe].config, {}))
+    changed = {key: value for key, value in source.get("settings", {}).items() if value != plain.get(key, value)}
+    words = ["simulate", recipe, "--count", str(source["count"]), "--seed", str(seed)]
     words += ["--as-published"] * bool(source.get("as_published"))
-    plain = dataclasses.asdict(make_config(RECIPES[source["recipe"]].config, {}))
-    for key, value in source.get("settings", {}).items():
-        if value != plain.get(key, value):
-            words += ["--set", f"{key}={value}"]
-    out = f"workspace/datasets/{source['recipe']}-seed-{source['seed']}"
-    return f"{source['recipe']}, seed {source['seed']}", [shlex.join([*words, "--out", out])]
+    for key, value in changed.items():
+        words += ["--set", f"{key}={value}"]
+    out = f"workspace/datasets/{recipe}-seed-{seed}"
+    said = ", ".join([recipe, f"seed {seed}", *["as published"] * bool(source.get("as_published")),
+                      *(f"{key} {value}" for key, value in changed.items())])  # fmt: skip
+    return Remade(recipe, said, out, [shlex.join([*words, "--out", out])])
 
 
 def _rounded(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -53,10 +53,10 @@ def find_card(name: str) -> Card:
 def own_test_data(card: Mapping[str, Any]) -> str:
     """Where a network's own test images come from: the data it learnt from or, where they are not here (a network that
     ships may have learnt from a data set), the recipe that its first test was made with."""
-    data, tests = card["data"], card.get("tests")
-    if data.startswith("sim:") or Path(data).exists() or not tests:
+    data, recipes = card["data"], [test["recipe"] for test in card.get("tests", ()) if "recipe" in test]
+    if data.startswith("sim:") or Path(data).exists() or not recipes:
         return data
-    return f"sim:{tests[0]['data'].partition(',')[0]}"
+    return f"sim:{recipes[0]}"
 
 
 def shipped_models() -> list[str]:

@@ -121,7 +121,7 @@ def test_a_run_ships_and_is_scored_on_data_that_others_can_make(trained, monkeyp
         "simulate model-2 --count 60 --seed 3 --out workspace/datasets/model-2-seed-3",
         "evaluate rings --data workspace/datasets/model-2-seed-3 --split all",
     ]
-    assert (test["n"], test["data"]) == (60, "model-2, seed 3")
+    assert (test["n"], test["data"], test["recipe"]) == (60, "model-2, seed 3", "model-2")
     assert "chance" in test["rows"]
     assert "60 images of model-2, seed 3" in (tmp_path / "models" / "rings" / "README.md").read_text()
     shipping.add_test("rings", str(made.path))
@@ -138,10 +138,10 @@ def test_the_command_of_a_set_has_the_settings_that_differ(tmp_path):
     from deeplense_core.sim import simulate_dataset
 
     made = simulate_dataset("lens-finding-easy", 6, tmp_path / "mine", seed=9, settings={"bands": "i"})
-    words, commands = _remake(str(made.path))
+    again = _remake(str(made.path))
     out = "workspace/datasets/lens-finding-easy-seed-9"
-    assert words == "lens-finding-easy, seed 9"
-    assert commands == [f"simulate lens-finding-easy --count 6 --seed 9 --set bands=i --out {out}"]
-    assert _shared(str(made.path)) == (out, commands)
+    assert (again.recipe, again.words) == ("lens-finding-easy", "lens-finding-easy, seed 9, bands i")
+    assert again.commands == [f"simulate lens-finding-easy --count 6 --seed 9 --set bands=i --out {out}"]
+    assert _shared(str(made.path)) == (out, again.commands)
     assert _shared("sim:common-test") == ("sim:common-test", [])
     assert _shared("/somebody/cutouts") == ("workspace/datasets/cutouts", [])
