@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deeplense_core.cli.arguments import Verb, interval, json_flag, say
+from deeplense_core.cli.arguments import Verb, interval, json_flag, resumable, say, tell_skipped
 from deeplense_core.errors import UserError
 
 
@@ -96,7 +96,6 @@ def _predict(args) -> int:
     from deeplense_core.bands import parse_bands, plan_bands
     from deeplense_core.bulk.sets import predict_any
     from deeplense_core.bulk.shards import parse_shard
-    from deeplense_core.progress import bar
     from deeplense_core.trained import load_model
 
     shard = parse_shard(args.shard) if args.shard else None
@@ -110,16 +109,9 @@ def _predict(args) -> int:
     def plan(have):
         return plan_bands(have, model.shape[0], model.card["bands"], chosen)
 
-    try:
-        with bar("predicting") as update:
-            made, out = predict_any(model, args.paths, args.out, args.pixel_scale, args.workers, update, shard, plan)
-    except KeyboardInterrupt:
-        print("The same command goes on from here.", file=sys.stderr)
-        raise
-    if made.taken_up:
-        print(f"{made.taken_up} images were done by the run that was interrupted", file=sys.stderr)
-    if made.failed_file:
-        print(f"Skipped {made.failed} images: {made.failed_file} says why", file=sys.stderr)
+    with resumable("predicting") as update:
+        made, out = predict_any(model, args.paths, args.out, args.pixel_scale, args.workers, update, shard, plan)
+    tell_skipped(made, "images")
     print(f"{made.done} images in {out}, {made.failed} skipped")
     return 0
 

@@ -1,10 +1,12 @@
-"""What the commands share: flags, settings, how a result is printed."""
+"""What the commands share: flags, settings, work that can be taken up again, how a result is printed."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from deeplense_core.errors import UserError
@@ -38,6 +40,27 @@ def settings(pairs: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--set {key} is given twice.")
         found[key] = value
     return found
+
+
+@contextmanager
+def resumable(text: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar over work whose journal lets the same command go on; an interruption says so."""
+    from deeplense_core.progress import bar
+
+    try:
+        with bar(text) as update:
+            yield update
+    except KeyboardInterrupt:
+        print("The same command goes on from here.", file=sys.stderr)
+        raise
+
+
+def tell_skipped(made: Any, what: str) -> None:
+    """On stderr, how many images an interrupted run had done, and where it says why others were skipped."""
+    if made.taken_up:
+        print(f"{made.taken_up} images were done by the run that was interrupted", file=sys.stderr)
+    if made.failed_file:
+        print(f"Skipped {made.failed} {what}: {made.failed_file} says why", file=sys.stderr)
 
 
 def say(value: Any) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
-from deeplense_core.cli.arguments import Verb, json_flag, say, settings, settings_flag
+from deeplense_core.cli.arguments import Verb, json_flag, resumable, say, settings, settings_flag, tell_skipped
 from deeplense_core.errors import UserError
 
 
@@ -43,23 +42,15 @@ def add_commands(verb: Verb) -> None:
 
 def _embed(args) -> None:
     from deeplense_core.embeddings.embed import embed
-    from deeplense_core.progress import bar
     from deeplense_core.trained import load_model
 
     if args.project:
         from deeplense_core.embeddings.project import METHODS
 
         METHODS[args.project]  # an unknown one is said now, not at the end
-    try:
-        with bar("embedding") as update:
-            made = embed(load_model(args.run), args.data, args.out, args.pixel_scale, args.count, args.workers, update)
-    except KeyboardInterrupt:
-        print("The same command goes on from here.", file=sys.stderr)
-        raise
-    if made.taken_up:
-        print(f"{made.taken_up} images were done by the run that was interrupted", file=sys.stderr)
-    if made.failed_file:
-        print(f"Skipped {made.failed} files: {made.failed_file} says why", file=sys.stderr)
+    with resumable("embedding") as update:
+        made = embed(load_model(args.run), args.data, args.out, args.pixel_scale, args.count, args.workers, update)
+    tell_skipped(made, "files")
     if args.project:
         from deeplense_core.embeddings.project import project
 

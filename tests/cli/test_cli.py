@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from deeplense_core.cli import main
+from deeplense_core.cli.arguments import resumable, tell_skipped
 from deeplense_core.data import DatasetWriter, open_dataset
 from deeplense_core.workspace import ROOT
 
@@ -139,3 +141,20 @@ def test_published_images_are_classified(lenses, real_images, tmp_path, capsys):
     rows = json.loads((tmp_path / "out.json").read_text())["rows"]
     assert [row["name"] for row in rows] == ["lucas_axion.npy", "lucas_cdm.npy", "lucas_nosub.npy"]
     assert all(abs(row["p_no"] + row["p_sphere"] + row["p_vort"] - 1) < 1e-9 for row in rows)
+
+
+def test_interrupted_work_says_how_it_goes_on(capsys):
+    with pytest.raises(KeyboardInterrupt), resumable("working") as update:
+        update(1, 2)
+        raise KeyboardInterrupt
+    assert "The same command goes on from here." in capsys.readouterr().err
+
+
+def test_what_was_skipped_is_said_on_stderr(capsys):
+    tell_skipped(SimpleNamespace(taken_up=3, failed=2, failed_file="bad.csv"), "images")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "3 images were done" in said.err
+    assert "Skipped 2 images: bad.csv says why" in said.err
+    tell_skipped(SimpleNamespace(taken_up=0, failed=0, failed_file=None), "images")
+    assert capsys.readouterr().err == ""
