@@ -9,8 +9,9 @@ from safetensors.torch import load, save
 
 from deeplense_core.augment import d4
 from deeplense_core.errors import UserError
-from deeplense_core.models import MODELS, build_model, model_names
+from deeplense_core.models import MODELS, build_model, model_entry, model_names
 from deeplense_core.models.weights import adapt_input, replace_first_conv, start_from
+from deeplense_core.spec import knobs
 
 NAMES = [*model_names("classify"), "timm:resnet10t"]
 OFFLINE = {"pretrained": "false"}
@@ -18,7 +19,7 @@ OFFLINE = {"pretrained": "false"}
 
 def small(name: str, channels: int = 1, outputs: int = 3) -> torch.nn.Module:
     torch.manual_seed(0)
-    settings = {} if name in ("d4net", "cutout-resnet") else OFFLINE
+    settings = OFFLINE if "pretrained" in knobs(model_entry(name).config) else {}
     return build_model(name, settings, in_channels=channels, out_features=outputs)
 
 

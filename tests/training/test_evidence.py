@@ -9,9 +9,10 @@ from torch import nn
 
 from deeplense_core.augment import d4, d4_undone
 from deeplense_core.evidence import grad_cam, log_odds, occlusion, turned_grad_cam
-from deeplense_core.models import build_model, model_names
+from deeplense_core.models import build_model, model_entry, model_names
 from deeplense_core.models.d4net import polar_grid
 from deeplense_core.preprocess import center_crop, rescale, rescaled_size, undo_fit
+from deeplense_core.spec import knobs
 
 SIDE = 32
 
@@ -111,8 +112,8 @@ def test_occlusion_equals_brute_force(size, stride):
 def test_grad_cam_of_every_network(name):
     torch.manual_seed(0)
     size = 160 if name == "timm:test_vit" else 64
-    plain = name in ("d4net", "cutout-resnet")
-    net = build_model(name, {} if plain else {"pretrained": False}, in_channels=1, out_features=3).eval()
+    settings = {"pretrained": False} if "pretrained" in knobs(model_entry(name).config) else {}
+    net = build_model(name, settings, in_channels=1, out_features=3).eval()
     images = torch.rand(2, 1, size, size)
     found = torch.stack([grad_cam(net, images, target) for target in range(3)])
     assert found.shape == (3, 2, size, size)
