@@ -144,9 +144,13 @@ def test_published_images_are_classified(lenses, real_images, tmp_path, capsys):
 
 
 def test_interrupted_work_says_how_it_goes_on(capsys):
-    with pytest.raises(KeyboardInterrupt), resumable("working") as update:
-        update(1, 2)
-        raise KeyboardInterrupt
+    def work():
+        with resumable("working") as update:
+            update(1, 2)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert "The same command goes on from here." in capsys.readouterr().err
 
 
