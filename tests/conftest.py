@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ def workspace(tmp_path_factory, monkeypatch) -> Path:
     home = tmp_path_factory.mktemp("workspace")
     monkeypatch.setenv("DEEPLENSE_HOME", str(home))
     return home
+
+
+@pytest.fixture(autouse=True)
+def main_module(monkeypatch) -> None:
+    """Streamlit puts the page it tests in place of ``__main__``; processes that a later test starts would run it."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture(scope="session")
