@@ -42,8 +42,7 @@ def steps(model: Trained, image: LensImage) -> list[Step]:
     fitted, _ = model.fit(image.pixels[None], image.pixel_scale_arcsec)
     cfg, x = model.input, torch.from_numpy(fitted)
     factor = model.factor(image.pixels.shape[-2:], image.pixel_scale_arcsec)
-    known = image.pixel_scale_arcsec or model.pixel_scale_arcsec is None
-    scale = model.pixel_scale_arcsec or (image.pixel_scale_arcsec or 1) / factor if known else None
+    scale = image.pixel_scale_arcsec and image.pixel_scale_arcsec / factor
     cut = center_crop(x, cfg.crop) if cfg.crop else x
     found = [
         Step("As read", image.pixels, image.pixel_scale_arcsec),

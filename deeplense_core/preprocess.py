@@ -5,6 +5,7 @@ The same chain runs in training, evaluation and prediction, so what a network sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from torch import Tensor
 from deeplense_core.spec import knob
 
 STRETCHES = ("sqrt", "log", "asinh", "none")
+MANY_SCALES_SLACK = 0.05
+"""A network that was trained at many pixel scales is given pixels up to this much beyond them as they are: HSC's 0.168
+arcsec need no resampling where 0.17 was the smallest."""
 FRAME = 8
 """The sky is measured in a frame that is one part in FRAME of the image wide on each side."""
 
@@ -101,6 +105,29 @@ def rescale(
     if size == tuple(images.shape[-2:]):
         return images
     return F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
+
+
+def resampling(
+    size: Sequence[int], pixel_scale_arcsec: float | None, field: Sequence[int], scales: tuple[float, float] | None
+) -> float:
+    """By how much (new pixels per old pixel) to resample an image for a network that was trained on other images.
+
+    Args:
+        size: Height and width of the image.
+        pixel_scale_arcsec: Of the image; None where unknown.
+        field: Height and width of the training images.
+        scales: Smallest and largest pixels of the training images in arcsec; None where unknown.
+
+    Returns:
+        1 for pixels as in training, else what brings them to the middle of the training scales. Where either scale is
+        unknown, what brings the image to the height of the training images.
+    """
+    if pixel_scale_arcsec and scales:
+        low, high = scales
+        slack = 1 + (1e-3 if low == high else MANY_SCALES_SLACK)
+        inside = low / slack < pixel_scale_arcsec < high * slack
+        return 1.0 if inside else pixel_scale_arcsec / math.sqrt(low * high)
+    return field[0] / size[0] if tuple(size) != tuple(field) else 1.0
 
 
 def rescaled_size(size: Sequence[int], factor: float) -> tuple[int, int]:

@@ -67,6 +67,14 @@ class DataInfo:
     """The folder, or ``sim:RECIPE``."""
     matching_kernel: Float[np.ndarray, "k k"] | None = field(default=None, compare=False)
     """Of registered pairs: what brings a fine image to the coarse one's sharpness, on fine pixels."""
+    pixel_scale_range_arcsec: tuple[float, float] | None = None
+    """Smallest and largest pixels, where they differ from image to image and ``pixel_scale_arcsec`` is None."""
+
+    @property
+    def scales(self) -> tuple[float, float] | None:
+        """Smallest and largest pixels in arcsec; None where unknown."""
+        one = self.pixel_scale_arcsec
+        return (one, one) if one else self.pixel_scale_range_arcsec
 
 
 @dataclass(frozen=True)
@@ -158,7 +166,8 @@ def describe(data: str) -> DataInfo:
         target = info.get("target_shape")
         return DataInfo(data, tuple(info["classes"]), tuple(info["shape"]), info["pixel_scale_arcsec"],
                         tuple(info["bands"]), f"sim-{info['name']}", tuple(target) if target else None,
-                        info.get("target_pixel_scale_arcsec"), location=data)
+                        info.get("target_pixel_scale_arcsec"), location=data,
+                        pixel_scale_range_arcsec=info["pixel_scale_range_arcsec"])
     return _info(open_dataset(Path(data)))
 
 
@@ -166,7 +175,15 @@ def _info(ds: Dataset) -> DataInfo:
     return DataInfo(ds.name, ds.classes, tuple(ds.images.shape[1:]), ds.pixel_scale_arcsec, ds.bands,
                     ds.fingerprint, tuple(ds.targets.shape[1:]) if ds.targets is not None else None,
                     ds.manifest.get("target_pixel_scale_arcsec"), tuple(_numeric(ds)), str(ds.path),
-                    matching_kernel(ds))
+                    matching_kernel(ds), _pixel_scale_range(ds))
+
+
+def _pixel_scale_range(ds: Dataset) -> tuple[float, float] | None:
+    if ds.pixel_scale_arcsec or "pixel_scale_arcsec" not in ds.catalog.columns:
+        return None
+    scales = ds.catalog["pixel_scale_arcsec"].to_numpy(float)
+    known = scales[np.isfinite(scales) & (scales > 0)]
+    return (float(known.min()), float(known.max())) if len(known) else None
 
 
 def matching_kernel(ds: Dataset) -> Float[np.ndarray, "k k"] | None:

@@ -22,8 +22,8 @@ from deeplense_core.forward import WithFeatures, logits, logits_and_features
 from deeplense_core.metrics import apply_temperature, class_sets
 from deeplense_core.models import MODELS, build_model, learns, model_entry
 from deeplense_core.precision import best_device
-from deeplense_core.preprocess import PreprocessConfig, center_crop, rescale
-from deeplense_core.shelf.cards import find_card
+from deeplense_core.preprocess import PreprocessConfig, center_crop, resampling, rescale
+from deeplense_core.shelf.cards import find_card, pixel_scales
 
 BATCH = 64
 CLOUD_FILE = "familiar.safetensors"
@@ -69,7 +69,13 @@ class Trained:
 
     @property
     def pixel_scale_arcsec(self) -> float | None:
+        """Of every training image; None where they differ or it is unknown."""
         return self.card["pixel_scale_arcsec"]
+
+    @property
+    def scales(self) -> tuple[float, float] | None:
+        """Smallest and largest pixels of the training images in arcsec; None where unknown."""
+        return pixel_scales(self.card)
 
     @cached_property
     def net(self) -> nn.Module:
@@ -177,7 +183,7 @@ class Trained:
     def _strange(self, said: list[str], distance: float | None) -> tuple[str, ...]:
         """A warning where an image is unlike those the network knows: its confidence then means nothing."""
         if distance is not None and distance > 1:
-            said = [*said, f"features {distance:.2g}x farther away than those of 99 % of them"]
+            said = [*said, f"features {distance:.3g} times as far away as those of 99 % of them"]
         return (f"unlike the training images, do not trust the class: {', '.join(said)}",) if said else ()
 
     def fit(
@@ -192,16 +198,16 @@ class Trained:
         images, notes = self._filled(images)
         factor = self.factor(images.shape[-2:], pixel_scale_arcsec)
         x, warnings = rescale(torch.from_numpy(np.array(images)), factor), list(notes)
-        if self.pixel_scale_arcsec and pixel_scale_arcsec:
+        if self.scales and pixel_scale_arcsec:
             if abs(factor - 1) > 1e-3:
-                warnings.append(f"resampled from {pixel_scale_arcsec:.3g} to {self.pixel_scale_arcsec:.3g} "
+                warnings.append(f"resampled from {pixel_scale_arcsec:.3g} to {pixel_scale_arcsec / factor:.3g} "
                                 "arcsec per pixel")
             if factor > 1.5:
                 warnings.append("pixels are coarser than in training: fine structure cannot be seen")
         elif images.shape[-2:] != (height, width):
             field_arcsec = f"{height * self.pixel_scale_arcsec:.2g} arcsec" if self.pixel_scale_arcsec else \
                 f"{height} pixels"
-            why = "the network was trained at many pixel scales" if pixel_scale_arcsec else "pixel scale unknown"
+            why = "the network does not know its pixel scale" if pixel_scale_arcsec else "pixel scale unknown"
             warnings.append(f"{why}: stretched to the training field of {field_arcsec}")
         if x.shape[-2:] != (height, width):
             if min(x.shape[-2:]) < 0.8 * height:
@@ -226,11 +232,8 @@ class Trained:
         return np.where(bad, level, images), (f"{bad.mean():.1%} of the pixels carry no data".replace("%", " %"),)
 
     def factor(self, size: Sequence[int], pixel_scale_arcsec: float | None) -> float:
-        """By how much :meth:`fit` resamples an image of this (h, w): to the training scale where both scales are
-        known, else to the height of the training images."""
-        if self.pixel_scale_arcsec and pixel_scale_arcsec:
-            return pixel_scale_arcsec / self.pixel_scale_arcsec
-        return self.shape[1] / size[0] if tuple(size) != self.shape[1:] else 1.0
+        """By how much :meth:`fit` resamples an image of this (h, w), as :func:`resampling` says."""
+        return resampling(size, pixel_scale_arcsec, self.shape[1:], self.scales)
 
 
 def load_model(name: str) -> Trained:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from deeplense_core.errors import UserError
-from deeplense_core.shelf.cards import find_card
+from deeplense_core.shelf.cards import find_card, pixel_scales
 from pages.ui.analyse_input import (
     choose_images,
     choose_network,
@@ -67,7 +67,7 @@ def main() -> None:
         card = find_card(model).card
         uploads, refused = choose_images(card)
         reading_place = st.container()
-        scale = scale_input(card["pixel_scale_arcsec"])
+        scale = scale_input(pixel_scales(card))
     if not uploads:
         failures([reason for _, reason in refused])
         st.info("Drop images into the side bar, or pick a sample to see an answer at once.",

@@ -15,7 +15,7 @@ from torch import Tensor
 from deeplense_core.adapt.names import ADAPTATIONS, BASELINE, joined
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
-from deeplense_core.preprocess import center_crop, rescale
+from deeplense_core.preprocess import center_crop, resampling, rescale
 from deeplense_core.sim.generate import recipe
 from deeplense_core.sources import (
     SIM,
@@ -136,22 +136,20 @@ class Fitting:
     does."""
 
     def __init__(self, target: DataInfo, source: DataInfo):
-        self.shape = source.shape
-        ours, theirs = source.pixel_scale_arcsec, target.pixel_scale_arcsec
-        self.factor = theirs / ours if ours and theirs else None
+        self.shape, self.scales, self.scale = source.shape, source.scales, target.pixel_scale_arcsec
         self.places = torch.tensor([source.classes.index(name) for name in target.classes] + [-1])
 
     def __call__(self, images: Tensor) -> Tensor:
         if self.fits(images.shape[-2:]):
             return images
-        return center_crop(rescale(images, self._factor(images.shape[-2])), self.shape[1])
+        return center_crop(rescale(images, self._factor(images.shape[-2:])), self.shape[1])
 
     def fits(self, size: tuple[int, ...]) -> bool:
         """Whether images of this (h, w) are left as they are."""
-        return tuple(size) == self.shape[1:] and abs(self._factor(size[0]) - 1) < 1e-3
+        return tuple(size) == self.shape[1:] and abs(self._factor(size) - 1) < 1e-3
 
-    def _factor(self, height: int) -> float:
-        return self.factor or self.shape[1] / height
+    def _factor(self, size: tuple[int, ...]) -> float:
+        return resampling(size, self.scale, self.shape[1:], self.scales)
 
     def relabelled(self, labels: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         """Numbers of the source's classes; -1 stays -1."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplense_core.plots.names import METRIC_DISPLAY
+from deeplense_core.shelf.cards import pixel_scales
 from deeplense_core.storage import atomic_write
 from deeplense_core.workspace import shipped_models_dir
 
@@ -73,12 +74,12 @@ def _front_matter(card: Mapping[str, Any], about: Mapping[str, Any]) -> str:
 
 def _facts(card: Mapping[str, Any]) -> str:
     channels, height, width = card["shape"]
-    scale = card["pixel_scale_arcsec"]
+    said = " to ".join(f"{scale:.3g}" for scale in dict.fromkeys(pixel_scales(card) or ()))
     rows = {
         "Task": card["task"],
         "Network": f"{card['model']} ({_settings(card['model_settings'])})",
         "Classes": ", ".join(card.get("classes", ())),
-        "Input": f"{channels} × {height} × {width} pixels" + (f" of {scale:g} arcsec" if scale else ""),
+        "Input": f"{channels} × {height} × {width} pixels" + (f" of {said} arcsec" if said else ""),
         "Bands": ", ".join(card["bands"]),
         "Output": _output(card),
         "Preprocessing": _settings(card.get("preprocess", {})),

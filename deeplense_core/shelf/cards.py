@@ -50,6 +50,12 @@ def find_card(name: str) -> Card:
     return Card(run.id, run.path, _read(run.path))
 
 
+def pixel_scales(card: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Smallest and largest pixels of the training images in arcsec; None where unknown."""
+    low, high = card.get("pixel_scale_range_arcsec") or (card["pixel_scale_arcsec"],) * 2
+    return (low, high) if low else None
+
+
 def own_test_data(card: Mapping[str, Any]) -> str:
     """Where a network's own test images come from: the data it learnt from or, where they are not here (a network that
     ships may have learnt from a data set), the recipe that its first test was made with."""

@@ -92,7 +92,7 @@ def _rows(made: Recipe, batch: Batch, keep: int, seed: int, stream: int) -> dict
     rows: dict[str, Any] = {f"truth_{name}": v[:keep].cpu().numpy() for name, v in batch.truth.items()}
     for name, words in made.words.items():
         rows[f"truth_{name}"] = np.array(words, dtype=object)[rows[f"truth_{name}"]]
-    if not made.one_pixel_scale:
+    if made.pixel_scale_range_arcsec:
         rows["pixel_scale_arcsec"] = rows.pop("truth_pixel_scale_arcsec")
     labels = np.array(made.classes, dtype=object)[batch.labels[:keep].cpu().numpy()]
     if made.labelled_fraction < 1:

@@ -59,18 +59,20 @@ def recipe_info(
 ) -> dict[str, Any]:
     """What a recipe makes and how it differs from what was published; simulates nothing.
 
-    ``shape`` and ``pixel_scale_arcsec`` (None where it differs from image to image) are those of the images;
+    ``shape`` and ``pixel_scale_arcsec`` are those of the images; where the scale differs from image to image it is
+    None, and ``pixel_scale_range_arcsec`` has the smallest and the largest;
     ``target_shape``, ``target_pixel_scale_arcsec`` and ``scale`` those of the targets of a recipe that makes pairs,
     else None.
     """
     entry, made = RECIPES[name], recipe(name, as_published, settings)
     pair, c = made.pair, len(made.bands)
-    side, scale = made.optics.n_pix, made.optics.pixel_scale_arcsec if made.one_pixel_scale else None
+    side, scale = made.optics.n_pix, None if made.pixel_scale_range_arcsec else made.optics.pixel_scale_arcsec
     if pair is not None:
         side, scale = pair.lr_n_pix, pair.lr_pixel_scale_arcsec
     return {
         "name": name, "classes": made.classes, "shape": (c, side, side),
-        "pixel_scale_arcsec": scale, "bands": made.bands, "unit": made.unit,
+        "pixel_scale_arcsec": scale, "pixel_scale_range_arcsec": made.pixel_scale_range_arcsec,
+        "bands": made.bands, "unit": made.unit,
         "text": made.text, "differences": list(made.differences), "source": entry.about["source"],
         "target_shape": pair and (c, pair.hr_n_pix, pair.hr_n_pix),
         "target_pixel_scale_arcsec": pair and pair.hr_pixel_scale_arcsec, "scale": pair and pair.scale,

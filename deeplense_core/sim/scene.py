@@ -200,8 +200,9 @@ class Recipe:
     render: Callable[[Any, Tensor, torch.device, bool], tuple[Tensor, dict[str, Tensor]]] | None = None
     """``render(scene, keys, device, noisy)`` -> images (n, c, h, w) and numbers known only once they are made, (n,)
     each; None where a scene is one lens and its picture scaled to [0, 1]."""
-    one_pixel_scale: bool = True
-    """Whether every image has the optics' pixels; else the truth has ``pixel_scale_arcsec``."""
+    pixel_scale_range_arcsec: tuple[float, float] | None = None
+    """Smallest and largest where each image has its own, in the truth as ``pixel_scale_arcsec``; None where all have
+    the optics' pixels."""
     fractions: tuple[float, ...] | None = None
     """Parts of the classes; None balances them."""
     labelled_fraction: float = 1.0

@@ -59,12 +59,17 @@ def choose_images(card: Any) -> tuple[list[Upload], list[tuple[str, str]]]:
     return take_in((identity(*file), *file) for file in files)
 
 
-def scale_input(trained_at: float | None) -> float | None:
-    """For files that do not say how large their pixels are."""
+def scale_input(trained_at: tuple[float, float] | None) -> float | None:
+    """For files that do not say how large their pixels are.
+
+    Args:
+        trained_at: Smallest and largest pixels of the training images in arcsec, None where unknown.
+    """
+    known = " to ".join(f"{scale:.3g}" for scale in dict.fromkeys(trained_at or ())) or "an unknown number of"
     return st.number_input(
         "Pixel scale, where a file does not say (arcsec)", 0.001, 10.0, None, 0.01, format="%.3f", key="analyse_scale",
         placeholder="unknown", persist_state="session",
-        help=f"The network was trained at {trained_at or 'an unknown number of'} arcsec per pixel.",
+        help=f"The network was trained at {known} arcsec per pixel.",
     )  # fmt: skip
 
 

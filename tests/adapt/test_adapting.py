@@ -160,6 +160,11 @@ def test_images_of_another_size_and_class_order_are_fitted(easy, tmp_path):
     assert fitting.relabelled(torch.tensor([0, 1, -1])).tolist() == [1, 0, -1]
     same = torch.rand(2, 3, 24, 24)
     assert Fitting(info, info)(same) is same
+    many = Fitting(other, replace(info, pixel_scale_arcsec=None, pixel_scale_range_arcsec=(0.3, 0.4)))
+    assert many(torch.rand(2, 3, 48, 48)).shape == (2, 3, 24, 24)
+    assert not many.fits((24, 24))
+    assert Fitting(replace(other, pixel_scale_arcsec=0.35), replace(
+        info, pixel_scale_arcsec=None, pixel_scale_range_arcsec=(0.3, 0.4)))(same) is same
 
 
 def test_the_simulator_as_target(easy):

@@ -24,6 +24,7 @@ from deeplense_core.sim.profiles import (
     shear_deflection,
     sie_deflection,
 )
+from deeplense_core.sources import describe
 
 COUNTS = {"scaling": "counts"}
 
@@ -204,7 +205,9 @@ def test_frames_bands_and_fractions_can_be_chosen():
     assert batch.images.shape == (3, 1, 101, 101)
     assert recipe_info("lens-finding-easy", {"bands": "r"})["bands"] == ("r",)
     assert recipe_info("lens-finding-easy")["pixel_scale_arcsec"] == 0.17
+    assert recipe_info("lens-finding-easy")["pixel_scale_range_arcsec"] is None
     assert recipe_info("lens-finding-hard")["pixel_scale_arcsec"] is None
+    assert recipe_info("lens-finding-hard")["pixel_scale_range_arcsec"] == (0.17, 0.27)
     rare = torch.cat([simulate("lens-finding-easy", 1, stream=k, settings={"lens_fraction": 0.001}).labels
                       for k in range(20)])
     assert int((rare == 0).sum()) <= 1
@@ -267,3 +270,11 @@ def test_no_statistic_of_an_image_tells_the_class(tmp_path, seed):
     names = [name for name in table if name.startswith(("feature_mag_", "feature_colour_", "feature_missing_"))]
     lens = (table["truth_label"] == "lens").to_numpy()
     assert probe(made.images, table[names].to_numpy(), lens) < 0.6
+
+
+def test_a_data_set_knows_the_range_of_its_pixel_scales(tmp_path):
+    made = simulate_dataset("lens-finding-hard-i", 12, tmp_path / "hard", seed=3, features=False)
+    scales = made.catalog["pixel_scale_arcsec"]
+    assert describe(str(made.path)).scales == (scales.min(), scales.max())
+    assert describe("sim:lens-finding-hard-i").scales == (0.17, 0.27)
+    assert describe("sim:lens-finding-easy").scales == (0.17, 0.17)

@@ -1,7 +1,8 @@
 """No confident absurdity: every real image gets an answer with a true warning, or a message that says why none.
 
 The classifier that ships has learnt simulations alone. Each of these images, of Euclid, HSC, HST and JWST, of their
-point-spread functions and noise maps, is unlike them, and it must say so.
+point-spread functions and noise maps, is unlike them, and it must say so. Finders know survey images: the real lens of
+Euclid is found.
 """
 
 import pytest
@@ -48,3 +49,14 @@ def test_real_images_are_called_unfamiliar_or_not_sure(real_images, name):
         assert not sure, f"{what}: {said.probabilities.max():.3f} sure of an image it cannot know"
         assert said.familiar or "unlike the training images" in said.warnings[-1], what
     assert asked >= FEWEST or model.shape[0] > 1
+
+
+def test_the_lens_of_euclid_is_found_and_the_field_of_hst_is_none(real_images):
+    model = load_model("finder-i")
+    lens = read_image(next((real_images / "euclid_q1").glob("1020*.fits")))
+    said, = model.predict(lens.pixels[None, :1], lens.pixel_scale_arcsec)
+    assert said.familiar, said.warnings
+    assert said.probabilities[model.classes.index("lens")] > 0.9
+    field = read_image(real_images / "hsc_hst" / "Cut_HST.fits")
+    said, = model.predict(field.pixels[None, :1], field.pixel_scale_arcsec)
+    assert said.probabilities[model.classes.index("lens")] < 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,23 @@ def test_pixel_scale_is_matched(run):
     images[0, 0, 0, 0] = np.nan
     with pytest.raises(UserError, match="not finite"):
         model.fit(images, 0.1)
+
+
+def test_pixels_unlike_many_training_scales_are_brought_to_their_middle(run):
+    known = load_model(run.id)
+    model = replace(known, card={**known.card, "pixel_scale_arcsec": None, "pixel_scale_range_arcsec": [0.09, 0.16]})
+    images, _ = rings(6, 3)
+    for scale in (0.09, 0.1, 0.16, 0.0865):
+        same, warnings = model.fit(images, scale)
+        assert np.array_equal(same, images)
+        assert warnings == ()
+    fine = images.repeat(3, 2).repeat(3, 3)  # a third of the pixels, and three times the field
+    wide = np.pad(fine, ((0, 0), (0, 0), (96, 96), (96, 96)), mode="edge")
+    back, warnings = model.fit(wide, 0.04)
+    assert warnings == ("resampled from 0.04 to 0.12 arcsec per pixel",)
+    assert np.abs(back - images).mean() < 0.05
+    assert model.factor((50, 50), 0.3) == pytest.approx(2.5)
+    assert "pixel scale unknown" in model.fit(fine, None)[1][0]
 
 
 def test_strange_images_are_called_strange(run):

@@ -80,7 +80,7 @@ class HardOneBandConfig(HardConfig):
 def _recipe(config: EasyConfig, as_published: bool, text: str) -> Recipe:
     c = replace(config, scaling="min-max") if as_published else config
     indices = ["gri".index(band) for band in c.bands]
-    scale = c.pixel_scale_min if c.pixel_scale_min == c.pixel_scale_max else None
+    scales = None if c.pixel_scale_min == c.pixel_scale_max else (c.pixel_scale_min, c.pixel_scale_max)
 
     def drawn(draws: Draws, labels: Tensor, mass_scale: float) -> GalaxyScene:
         return draw(c, draws, labels, indices)
@@ -93,8 +93,8 @@ def _recipe(config: EasyConfig, as_published: bool, text: str) -> Recipe:
 
     units = {"counts": "counts of zero point 27, sky subtracted", "mixed": "mixed: see truth_scaling"}
     return Recipe(
-        classes=LENS_CLASSES, optics=Optics(c.n_pix, scale or c.pixel_scale_max, 0.0), detector=Detector(),
-        draw=drawn, render=render, one_pixel_scale=scale is not None, bands=tuple(c.bands),
+        classes=LENS_CLASSES, optics=Optics(c.n_pix, c.pixel_scale_max, 0.0), detector=Detector(),
+        draw=drawn, render=render, pixel_scale_range_arcsec=scales, bands=tuple(c.bands),
         unit=units.get(c.scaling, c.scaling), fractions=(c.lens_fraction, 1 - c.lens_fraction),
         labelled_fraction=c.labelled_fraction, words={"kind": KINDS, "scaling": SCALINGS},
         text=(f"{text} Lenses: an elliptical galaxy, Einstein radius {c.theta_E_min:g} to {c.theta_E_max:g} arcsec, "
