@@ -45,7 +45,9 @@ class AdaptBenchConfig:
     model: str = knob("cutout-resnet", "Network")
 
 
-NETWORKS: Mapping[str, Mapping[str, Any]] = {"d4net": {"radii": 32, "angles": 64}}
+NETWORKS: Mapping[str, Mapping[str, Any]] = {
+    "cutout-resnet": {"width": 16}, "d4net": {"radii": 32, "angles": 64},
+}
 """Settings of a network that make it small enough to train many."""
 TRAINING = {"lr": 0.002, "ema": 0.99, "patience": 0, "batch_size": 64, "precision": "float32", "compile": "off"}
 STARTED: Mapping[str, Mapping[str, Any]] = {"finetune": {"finetune_from": 0.0}, "adda": {"adda_from": 0.05}}
