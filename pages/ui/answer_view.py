@@ -153,7 +153,7 @@ def _evidence_panels(one: Answered, image: LensImage, ask: Asked) -> tuple[list[
     if st.session_state.get("analyse_evidence") not in kinds:  # chosen for a network that had it
         st.session_state.pop("analyse_evidence", None)
     kind = st.selectbox("Kind of map", list(kinds), format_func=kinds.get, key="analyse_evidence",
-                        label_visibility="collapsed", width=116)  # fmt: skip
+                        label_visibility="collapsed", width=148)  # fmt: skip
     with st.spinner("Covering one part of the image after the other …" if kind == "occlusion" else "Looking …"):
         found = evidence(one.upload, ask.model, made_at(ask.model), ask.reading, target, kind)
     title = f"{kinds[kind]}: {class_label(target)}"
