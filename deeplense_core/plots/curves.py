@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -145,6 +145,36 @@ def odds(prevalence: float) -> str:
     return f"1 in {1 / prevalence:,.0f}"
 
 
+PURITY_ENDS = "purity is known where one of the others is kept"
+
+
+def completeness_and_purity(
+    fig: go.Figure, table: Mapping[str, np.ndarray], theme: str,
+    scale: Callable[[np.ndarray], np.ndarray] = lambda threshold: threshold,
+) -> None:
+    """Draws both against the threshold.
+
+    Purity ends at the highest score of the others: beyond it a finite set says 1, and does not know.
+
+    Args:
+        fig: Where to.
+        table: from :func:`deeplense_core.metrics.threshold_table`.
+        theme: "light" or "dark".
+        scale: From a threshold to the x axis.
+    """
+    for key, role, name in (("completeness", "other", "Completeness"), ("purity", "main", "Purity")):
+        known = (table["fpr"] > 0) | (key != "purity")
+        style, y, thresholds = look.series_style(role, theme), table[key][known], table["threshold"][known]
+        x = scale(thresholds)
+        keep = decimate(x / max(float(np.ptp(scale(np.array([0.0, 1.0])))), 1e-12), y)
+        fig.add_scatter(
+            x=x[keep], y=y[keep], name=name, mode="lines+markers", marker=markers(style),
+            line={"color": style.color, "dash": style.dash, "width": 2.5},
+            customdata=[f"{v:.4f}" for v in thresholds[keep]],
+            hovertemplate=f"{name} %{{y:.4f}}<br>threshold %{{customdata}}<extra></extra>",
+        )  # fmt: skip
+
+
 def threshold_figure(
     table: Mapping[str, np.ndarray],
     point: Mapping[str, Mapping],
@@ -168,26 +198,9 @@ def threshold_figure(
     fig = look.figure(
         theme,
         f"Completeness {completeness}, purity {purity} at {odds(prevalence)}",
-        f"Threshold {threshold:.3g}, {false}",
+        f"Threshold {threshold:.3g}, {false}; {PURITY_ENDS}",
     )
-    lines = (
-        ("completeness", "other", "Completeness"),
-        ("purity", "main", "Purity"),
-    )
-    for key, role, name in lines:
-        style = look.series_style(role, theme)
-        x, y = table["threshold"], table[key]
-        span = max(float(np.ptp(x)), 1e-12)
-        keep = decimate(x / span, y)
-        fig.add_scatter(
-            x=x[keep],
-            y=y[keep],
-            name=name,
-            mode="lines+markers",
-            line={"color": style.color, "dash": style.dash, "width": 2.5},
-            marker=markers(style),
-            hovertemplate=f"{name} %{{y:.4f}}<br>threshold %{{x:.4f}}<extra></extra>",
-        )
+    completeness_and_purity(fig, table, theme)
     fig.add_vline(x=threshold, line={"color": look.tokens(theme)["text"], "width": 1.5})
     fig.update_xaxes(title_text="Threshold on the score")
     fig.update_yaxes(title_text="Share", range=[-0.01, 1.02])

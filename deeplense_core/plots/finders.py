@@ -11,7 +11,14 @@ import plotly.graph_objects as go
 
 from deeplense_core.metrics import Ranking
 from deeplense_core.plots import theme as look
-from deeplense_core.plots.curves import band, count_bars, markers, odds, two_panels
+from deeplense_core.plots.curves import (
+    PURITY_ENDS,
+    band,
+    completeness_and_purity,
+    count_bars,
+    odds,
+    two_panels,
+)
 from deeplense_core.plots.decimate import decimate
 
 LEAKY = "Leaky: the network was given the simulator's truth"
@@ -94,8 +101,8 @@ def finder_roc_figure(
     marks = {at: word for at, word in marks.items() if floor < at < 1}
     fig.update_layout(
         shapes=[_upright(at, {"color": t["line"], "width": 1, "dash": "dot"}) for at in marks],
-        annotations=[{"x": np.log10(at), "y": 0, "xref": "x", "yref": "paper", "text": word, "showarrow": False,
-                      "xanchor": "left", "yanchor": "bottom", "font": {"size": 12, "color": t["muted"]}}
+        annotations=[{"x": np.log10(at), "y": 1, "xref": "x", "yref": "paper", "text": word, "showarrow": False,
+                      "xanchor": "center", "yanchor": "bottom", "font": {"size": 12, "color": t["muted"]}}
                      for at, word in marks.items()],
     )  # fmt: skip
     chance = np.geomspace(floor, 1, 60)
@@ -112,6 +119,8 @@ def finder_threshold_figure(
 ) -> go.Figure:
     """Completeness, and purity at a prevalence, against the threshold on a scale of log odds.
 
+    Purity is drawn as far as non-lenses of the set are kept: above the highest of them it is not known.
+
     Args:
         finder: The one.
         point: From its ``ranking.point`` at this threshold and prevalence.
@@ -121,18 +130,9 @@ def finder_threshold_figure(
     """
     completeness, purity = (look.number(point[name]["value"]) for name in ("completeness", "purity"))
     fig = look.figure(theme, f"Completeness {completeness}, purity {purity} at {odds(prevalence)}",
-                      f"Threshold {threshold:.4g}; scores on a scale of log odds")  # fmt: skip
-    table, t = finder.ranking.table(prevalence), look.tokens(theme)
-    x = _logit(table["threshold"])
-    for key, role, name in (("completeness", "other", "Completeness"), ("purity", "main", "Purity")):
-        style, y = look.series_style(role, theme), table[key]
-        keep = decimate(x / np.ptp(_logit(np.array([0.0, 1.0]))), y)
-        fig.add_scatter(
-            x=x[keep], y=y[keep], name=name, mode="lines+markers", marker=markers(style),
-            line={"color": style.color, "dash": style.dash, "width": 2.5},
-            customdata=[f"{v:.4f}" for v in table["threshold"][keep]],
-            hovertemplate=f"{name} %{{y:.4f}}<br>threshold %{{customdata}}<extra></extra>",
-        )  # fmt: skip
+                      f"Threshold {threshold:.4g}; scores on a scale of log odds; {PURITY_ENDS}")  # fmt: skip
+    t = look.tokens(theme)
+    completeness_and_purity(fig, finder.ranking.table(prevalence), theme, _logit)
     fig.update_layout(shapes=[_upright(float(_logit(np.array(threshold))), {"color": t["text"], "width": 1.5})])
     fig.update_xaxes(title_text="Threshold on the probability of a lens", tickvals=_logit(np.array(_LOGIT_TICKS)),
                      ticktext=[f"{v:g}" for v in _LOGIT_TICKS], range=_logit(np.array([5e-5, 1 - 5e-5])))  # fmt: skip

@@ -58,6 +58,18 @@ def test_every_figure_builds_in_both_themes(predicted, curves, theme):
         json.loads(fig.to_json())
 
 
+def test_purity_is_not_drawn_above_the_highest_of_the_others():
+    truth, scores = np.array([0, 1, 0, 1, 1]), np.array([0.1, 0.3, 0.6, 0.8, 0.9])
+    table, point = metrics.threshold_table(truth, scores, 0.01), metrics.operating_point(truth, scores, 0.5, 0.01)
+    finder = plots.FinderCurve("one", metrics.rank(truth, scores), {"value": 0.8, "low": 0.5, "high": 1.0})
+    for fig in (plots.threshold_figure(table, point, threshold=0.5, prevalence=0.01),
+                plots.finder_threshold_figure(finder, finder.ranking.point(0.5, 0.01), 0.5, 0.01)):
+        lines = {line.name: line for line in fig.data}
+        assert max(map(float, lines["Purity"].customdata)) == 0.6
+        assert max(map(float, lines["Completeness"].customdata)) == 0.9
+        assert max(lines["Purity"].y) < 0.02
+
+
 @pytest.mark.parametrize("log_x", [False, True])
 def test_roc_draws_vertices_of_the_curve(curves, log_x):
     fig = plots.roc_figure(curves, title="t", log_x=log_x)
