@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deeplense_core.evaluations.predictions import evaluations
+from deeplense_core.evaluations.predictions import own_evaluations
 from deeplense_core.runs import list_runs
 from deeplense_core.shelf.cards import find_card, shipped_models
 from deeplense_core.storage import atomic_write
@@ -167,7 +167,7 @@ def _workspace_tables() -> list[Table]:
     shipped = {name: (name, find_card(name).card["task"]) for name in shipped_models()}
     found: dict[tuple, Table] = {}
     for run_id, (shown, task) in {**runs, **shipped}.items():
-        for _, report in evaluations(run_id):
+        for _, report in own_evaluations(run_id):
             key = (task, report["data_fingerprint"], report["split"])
             before = found.get(key)
             row = shown if before is None or shown not in before.rows else run_id

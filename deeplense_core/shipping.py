@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from deeplense_core.sim.scene import RECIPES
 from deeplense_core.sources import SIM
 from deeplense_core.spec import make_config
 from deeplense_core.storage import atomic_write
-from deeplense_core.tasks.base import Progress
+from deeplense_core.tasks.base import TASKS, Progress
 from deeplense_core.train import settings_of
 from deeplense_core.workspace import safe_name, shipped_models_dir
 
@@ -47,6 +48,7 @@ def ship(run_id: str, name: str, summary: str, limits: Sequence[str] = ()) -> Pa
     found = find_card(run.id)
     folder = shipped_models_dir() / name
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "evaluations", ignore_errors=True)  # of the weights before
     for file in FILES:
         if (found.folder / file).exists():
             atomic_write(folder / file, (found.folder / file).read_bytes())
@@ -56,13 +58,16 @@ def ship(run_id: str, name: str, summary: str, limits: Sequence[str] = ()) -> Pa
     return write_card(name, {**found.card, "data": data, "about": about, "tests": []})
 
 
-def add_test(name: str, data: str, split: str = "all", progress: Progress | None = None) -> dict[str, Any]:
+def add_test(name: str, data: str, split: str | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Scores a shipped model on a simulated data set and writes the numbers, with their commands, on its card.
+
+    Of classes of ``sim:RECIPE``, whose images every page can make again, the answers ship too: the pages show them
+    where nothing has been evaluated yet.
 
     Args:
         name: Of the shipped model.
         data: A data set that ``simulate`` made, of a seed that no training has seen; or ``sim:RECIPE``.
-        split: As :func:`deeplense_core.evaluate.evaluate` takes it.
+        split: As :func:`deeplense_core.evaluate.evaluate` takes it; left out, all of a data set, the test of a recipe.
         progress: Called with images done and in all.
 
     Raises:
@@ -70,7 +75,7 @@ def add_test(name: str, data: str, split: str = "all", progress: Progress | None
     """
     if name not in shipped_models():
         raise UserError(f"No model {name!r} ships. Make one of a run first: ship RUN {name} --summary TEXT")
-    made = _remake(data)
+    made, split = _remake(data), split or ("test" if data.startswith(SIM) else "all")
     report = _kept(name, data, split) or evaluate(name, data, split, progress)
     if report["seen_in_training"]:
         raise UserError(f"{name!r} has seen {data!r} in training: its card takes numbers of unseen images only.")
@@ -82,7 +87,16 @@ def add_test(name: str, data: str, split: str = "all", progress: Progress | None
     card = dict(find_card(name).card)
     others = [one for one in card.get("tests", []) if one["commands"] != test["commands"]]
     write_card(name, {**card, "tests": [*others, test]})
+    if data.startswith(SIM) and TASKS[card["task"]].about["labelled"]:
+        _ship_answers(name, report)
     return test
+
+
+def _ship_answers(name: str, report: Mapping[str, Any]) -> None:
+    folder = next(folder for folder, kept in evaluations(name) if kept["time"] == report["time"])
+    shipped = shipped_models_dir() / name / "evaluations" / folder.name
+    if folder != shipped:
+        shutil.copytree(folder, shipped, dirs_exist_ok=True)
 
 
 def command_of(run: Run, data: str) -> str:

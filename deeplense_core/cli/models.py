@@ -20,7 +20,7 @@ def add_commands(verb: Verb) -> None:
     sub = verb("card", _card, "Write the README of a shipped model from its model.json.")
     sub.add_argument("name", nargs="?", metavar="NAME", help="default: every shipped model")
     sub.add_argument("--data", metavar="DIR|sim:RECIPE", help="score it on this first, and put the numbers on the card")
-    sub.add_argument("--split", default="all", choices=("test", "val", "train", "all"))
+    sub.add_argument("--split", choices=("test", "val", "train", "all"), help="default: all images of a folder")
 
     sub = verb("push", _push, "Upload a model to the Hugging Face Hub; everyone then uses it as hf:OWNER/MODEL.")
     sub.add_argument("model", metavar="RUN_OR_MODEL")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.errors import UserError
-from deeplense_core.workspace import results_dir
+from deeplense_core.workspace import results_dir, shipped_models_dir
 
 TRUTH = "truth_"
 """Begins the names of a simulator's truths, here as in a catalogue."""
@@ -53,9 +53,24 @@ class Predictions:
 
 
 def evaluations(name: str) -> list[tuple[Path, dict[str, Any]]]:
-    """Every evaluation of a run or shipped model, newest first: its folder and its report."""
+    """Every evaluation of a run or shipped model, newest first: its folder and its report.
+
+    Those that ship with a model stand for themselves until the same images are scored here.
+    """
+    own = own_evaluations(name)
+    here = {(report["data_fingerprint"], report["split"]) for _, report in own}
+    shipped = _kept_in(shipped_models_dir() / name)
+    return own + [pair for pair in shipped if (pair[1]["data_fingerprint"], pair[1]["split"]) not in here]
+
+
+def own_evaluations(name: str) -> list[tuple[Path, dict[str, Any]]]:
+    """As :func:`evaluations`, those made in this workspace."""
+    return _kept_in(results_dir(name))
+
+
+def _kept_in(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     found = []
-    for path in (results_dir(name) / "evaluations").glob("*/report.json"):
+    for path in (folder / "evaluations").glob("*/report.json"):
         try:
             found.append((path.parent, json.loads(path.read_bytes())))
         except (OSError, ValueError):

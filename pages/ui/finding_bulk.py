@@ -128,10 +128,12 @@ def catalogue(one: Scored, when: str) -> None:
     pictures = _pictures(str(one.source), names)
     frame = pd.DataFrame(lines).drop(columns=[c for c in ("ra", "dec") if table[c].null_count == len(table)])
     frame.insert(0, "image", pictures)
+    frame["class"] = frame["class"].map(class_label)
     event: Any = st.dataframe(
         frame, hide_index=True, row_height=ROW_PX, height=min(38 + ROW_PX * len(frame) + 2, 640),
         on_select="rerun", selection_mode="multi-row", key=f"score_rows_{one.id}_{hash(names)}",
-        column_config=_columns(classes, frame), alt=f"{len(frame)} of {len(rows):,} images with scores",
+        column_config=_columns(frame), column_order=_order(frame),
+        alt=f"{len(frame)} of {len(rows):,} images with scores",
     )  # fmt: skip
     state_stretch("asinh", 99.5)
     _actions(one, table, rows, [lines[place] for place in event["selection"]["rows"]])
@@ -152,16 +154,23 @@ def _wanted(classes: list[str]) -> Wanted:
     return Wanted(text, tuple(kept), low, high, warned, by, falling)
 
 
-def _columns(classes: list[str], frame: pd.DataFrame) -> dict[str, Any]:
+def _order(frame: pd.DataFrame) -> list[str]:
+    """What one reads first comes first; of two classes the score says it all."""
+    shares = [name for name in frame if name.startswith("p_")]
+    order = ["image", "name", "score", "class", *(shares if len(shares) > 2 else ()), "ra", "dec", "warning"]
+    return [name for name in order if name in frame]
+
+
+def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     shares = {name: st.column_config.ProgressColumn(f"p({class_label(name[2:])})", format="%.3f", min_value=0,
                                                     max_value=1)
               for name in frame if name.startswith("p_")}  # fmt: skip
     return {
         "image": st.column_config.ImageColumn("", width=ROW_PX + 8), "name": st.column_config.TextColumn("Name"),
-        "class": "Class", "score": st.column_config.NumberColumn("Score", format="%.4f"),
+        "class": "Class", "score": st.column_config.ProgressColumn("Score", format="%.4f", min_value=0, max_value=1),
         "warning": st.column_config.TextColumn("To keep in mind", width="large"),
-        "ra": st.column_config.NumberColumn("RA (deg)", format="%.5f"),
-        "dec": st.column_config.NumberColumn("Dec (deg)", format="%.5f"), **shares,
+        "ra": st.column_config.NumberColumn("RA (deg)", format="%.5f", width=100),
+        "dec": st.column_config.NumberColumn("Dec (deg)", format="%.5f", width=100), **shares,
     }  # fmt: skip
 
 

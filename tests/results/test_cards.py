@@ -100,10 +100,12 @@ def test_a_run_ships_and_is_scored_on_data_that_others_can_make(trained, monkeyp
     """``ship``, then ``card --data``: the command, the test and the page are on the card."""
     from deeplense_core import shipping
     from deeplense_core.errors import UserError
+    from deeplense_core.evaluate import evaluate
+    from deeplense_core.evaluations import predictions
     from deeplense_core.shelf import card_text
     from deeplense_core.sim import simulate_dataset
 
-    for module in (cards, card_text, shipping):
+    for module in (cards, card_text, shipping, predictions):
         monkeypatch.setattr(module, "shipped_models_dir", lambda: tmp_path / "models")
     assert cli.main(["ship", trained.id, "rings", "--summary", "Tells rings apart.", "--limit", "Rings alone."]) == 0
     card = find_card("rings").card
@@ -126,6 +128,16 @@ def test_a_run_ships_and_is_scored_on_data_that_others_can_make(trained, monkeyp
     assert "60 images of model-2, seed 3" in (tmp_path / "models" / "rings" / "README.md").read_text()
     shipping.add_test("rings", str(made.path))
     assert len(find_card("rings").card["tests"]) == 1
+
+    shipping.add_test("rings", "sim:model-2")
+    (_, here), *_ = predictions.evaluations("rings")
+    monkeypatch.setenv("DEEPLENSE_HOME", str(tmp_path / "another"))
+    (folder, kept), = predictions.evaluations("rings")
+    assert kept == here, "its answers to images that anybody can simulate are there without an evaluation"
+    assert len(predictions.read_predictions(folder, kept["classes"]).ids) == kept["n"]
+    evaluate("rings", "sim:model-2")
+    (folder, again), = predictions.evaluations("rings")
+    assert (folder.is_relative_to(tmp_path / "another"), again["metrics"]) == (True, here["metrics"])
 
 
 def test_only_what_ships_is_scored_for_a_card(workspace):
