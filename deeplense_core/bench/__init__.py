@@ -23,7 +23,7 @@ BENCHES = {"simulate": "simulate", "train": "train", "predict": "predict", "find
            "project": "project", "similar": "similar"}  # fmt: skip
 """Name on the command line -> module of this package."""
 ALL = "all"
-STUDIES = {"adapt": "adapt", "ssl": "ssl"}
+STUDIES = {"adapt": "adapt", "finders": "finders", "ssl": "ssl"}
 """Comparisons of methods by name -> module: they take hours, are taken up where they were left, and are no part of
 "all". Their modules have ``run(settings, say)`` and ``lines(rows)``."""
 

@@ -9,24 +9,22 @@ labelled, in which one image in a hundred is a lens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from deeplense_core.adapt import ADAPTATIONS, BASELINE
-from deeplense_core.adapt.report import VERDICTS
-from deeplense_core.bench.study import Say, data_set, interval, numbers, over_seeds, scored, trained
+from deeplense_core.bench.finder_table import lines as finder_lines
+from deeplense_core.bench.finder_table import scores_on, table_rows
+from deeplense_core.bench.study import Say, data_set, trained
 from deeplense_core.data import Dataset
-from deeplense_core.machine import describe
-from deeplense_core.metrics.finding import find_statistic
 from deeplense_core.spec import RunSpec, knob, make_config
 from deeplense_core.train import plan
 from deeplense_core.workspace import home
 
-METRICS = ("auroc", "auprc", "tpr10")
+WORDS = {"better": "helps", "worse": "harms", "equal": "no difference shown"}
 LENSES = 0.01
 """Of the images of the test set."""
 
@@ -68,17 +66,14 @@ def run(settings: Mapping[str, Any], say: Say = lambda text: None) -> dict[str, 
     cfg: AdaptBenchConfig = make_config(AdaptBenchConfig, settings)
     methods = chosen_methods(cfg.methods)
     source, target, test = data_sets(cfg, say)
-    labels, scores = None, {}
+    is_lens, scores = np.zeros(0, bool), {}
     for seed in range(1, cfg.seeds + 1):
         start = trained(start_of(cfg, seed, source, target), say)
         for method in methods:
             done = trained(spec_of(cfg, method, seed, source, target, start.id), say)
-            with np.load(scored(done, test, say) / "predictions.npz", allow_pickle=False) as kept:
-                labels, found = kept["labels"], kept["scores"]
+            is_lens, found = scores_on(test, done, say)
             scores.setdefault(method, []).append(found)
-    lens = test.classes.index("lens")
-    assert labels is not None
-    return table_rows(labels == lens, scores)
+    return table_rows(is_lens, scores, "adapt", BASELINE, "source only", WORDS)
 
 
 def chosen_methods(text: str) -> list[str]:
@@ -118,51 +113,7 @@ def spec_of(cfg: AdaptBenchConfig, method: str, seed: int, source: Dataset, targ
     return plan("find", str(source.path), cfg.model, settings, seed, f"adapt {method}, seed {seed}", "cpu")
 
 
-def table_rows(
-    is_lens: Bool[np.ndarray, " n"], scores: Mapping[str, Sequence[Float[np.ndarray, " n"]]]
-) -> dict[str, dict[str, Any]]:
-    """Rows of the table from the scores of every method and seed on the same images."""
-    draws = {method: _over_seeds(is_lens, found) for method, found in scores.items()}
-    rows, peer = {}, draws[BASELINE]["auroc"][0]
-    for method, found in draws.items():
-        seeds = {name: _per_seed(is_lens, scores[method], name) for name in METRICS}
-        row: dict[str, Any] = {name: {**interval(values), "seeds": seeds[name]}
-                               for name, values in found.items()}  # fmt: skip
-        ours = found["auroc"][0]
-        difference = interval(found["auroc"] - draws[BASELINE]["auroc"])
-        sign = "A better" if difference["low"] > 0 else "B better" if difference["high"] < 0 else "not distinguishable"
-        row |= {"ours": ours, "peer": peer, "ratio": (1 - peer) / max(1e-9, 1 - ours), "limit": None,
-                "unit": "AUROC; ratio of 1 - AUROC", "machine": describe(), "peer_name": "source only"}  # fmt: skip
-        if method != BASELINE:
-            row |= {"difference": {**difference, "verdict": VERDICTS[sign]}, "note": VERDICTS[sign]}
-        rows[f"adapt_{method}"] = row
-    return rows
-
-
-def _over_seeds(is_lens: np.ndarray, scores: Sequence[np.ndarray]) -> dict[str, Float[np.ndarray, " b+1"]]:
-    found = over_seeds(is_lens, [find_statistic(is_lens, one) for one in scores])
-    return {name: found[name] for name in METRICS}
-
-
-def _per_seed(is_lens: np.ndarray, scores: Sequence[np.ndarray], name: str) -> list[float]:
-    ones = np.ones((len(is_lens), 1))
-    return [float(find_statistic(is_lens, one)(ones)[name][0]) for one in scores]
-
-
 def lines(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The table as text: metrics with 95 % intervals, the gain over the source alone, and what it amounts to."""
-    text = [f"{'':10} {'AUROC':>22} {'AUPRC':>22} {'TPR10':>22} {'gain in AUROC':>26} {'1-AUROC':>8}  verdict"]
-    for name, row in rows.items():
-        metrics = " ".join(f"{numbers(row[metric]):>22}" for metric in METRICS)
-        gain = numbers(row["difference"], "+") if "difference" in row else "-"
-        verdict = row["difference"]["verdict"] if "difference" in row else "source only"
-        text.append(f"{name.removeprefix('adapt_'):10} {metrics} {gain:>26} {1 / row['ratio']:>7.2f}x  {verdict}")
-    seeds = len(next(iter(rows.values()))["auroc"]["seeds"])
-    best = max(rows.values(), key=lambda row: row["ours"])
-    many = f"{seeds} seed{'s' if seeds > 1 else ''}"
-    text.append(f"Means over {many}; in brackets 95 % over resampled images and seeds; gains on the same images.")
-    if "difference" in best:
-        text.append(f"Best: {numbers(best['difference'], '+')} in AUROC, 1 - AUROC {1 / best['ratio']:.2f} times that "
-                    "of the source alone.")  # fmt: skip
+    """The table as text, and which methods do not help."""
     idle = [name.removeprefix("adapt_") for name, row in rows.items() if row.get("note", "helps") != "helps"]
-    return [*text, f"Do not help here: {', '.join(idle)}."] if idle else text
+    return [*finder_lines(rows, "adapt"), *([f"Do not help here: {', '.join(idle)}."] if idle else ())]

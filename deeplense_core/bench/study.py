@@ -25,13 +25,14 @@ Say = Callable[[str], object]
 
 
 def data_set(
-    folder: Path, recipe: str, count: int, seed: int, settings: Mapping[str, Any], splits: Mapping[str, float], say: Say
+    folder: Path, recipe: str, count: int, seed: int, settings: Mapping[str, Any], splits: Mapping[str, float],
+    say: Say, features: bool = False,
 ) -> Dataset:
-    """The simulated set in ``folder``, made where it is missing."""
+    """The simulated set in ``folder``, made where it is missing; with features measured from its images if asked."""
     if folder.exists():
         return open_dataset(folder)
     say(f"making {count:,} images of {recipe}")
-    return simulate_dataset(recipe, count, folder, seed=seed, settings=settings, splits=splits, features=False)
+    return simulate_dataset(recipe, count, folder, seed=seed, settings=settings, splits=splits, features=features)
 
 
 def trained(spec: RunSpec, say: Say) -> Run:

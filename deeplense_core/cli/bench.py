@@ -13,9 +13,9 @@ def add_commands(verb: Verb) -> None:
     """Adds ``bench``."""
     sub = verb("bench", _bench, "Measure speed side by side with the peer.")
     sub.add_argument("name", nargs="?", metavar="NAME|all", help="default: all of them, each in its own process; "
-                     "adapt, ssl: methods of domain adaptation, of learning without labels, beside each other; "
-                     "hours")
-    settings_flag(sub, "of the studies adapt and ssl")
+                     "adapt, finders, ssl: methods of domain adaptation, networks that find lenses, methods of "
+                     "learning without labels, beside each other; hours")
+    settings_flag(sub, "of the studies adapt, finders and ssl")
     json_flag(sub)
 
 

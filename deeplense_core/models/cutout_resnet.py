@@ -14,7 +14,8 @@ from deeplense_core.spec import knob
 
 @dataclass(frozen=True)
 class CutoutResNetConfig:
-    width: int = knob(24, "Channels of the first stage; the next two double it", ge=4, le=128)
+    # Fewer than 8: backward of a 1x1 convolution of stride 2 writes past its memory (torch 2.15, CPU, channels last).
+    width: int = knob(24, "Channels of the first stage; the next two double it", ge=8, le=128)
     blocks: int = knob(2, "Residual blocks in the second and third stage; the first has one", ge=1, le=8)
     dropout: float = knob(0.2, "Dropout before the last layer", ge=0, le=0.9)
 

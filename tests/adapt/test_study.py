@@ -5,7 +5,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from deeplense_core.adapt import ADAPTATIONS
-from deeplense_core.bench.adapt import AdaptBenchConfig, data_sets, lines, spec_of, start_of, table_rows
+from deeplense_core.bench.adapt import WORDS, AdaptBenchConfig, data_sets, lines, spec_of, start_of
+from deeplense_core.bench.finder_table import table_rows
+
+ADAPT = ("adapt", "none", "source only", WORDS)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,7 @@ def drawn():
 
 def test_rows_are_means_over_seeds_beside_the_source_alone(drawn):
     is_lens, scores = drawn
-    rows = table_rows(is_lens, scores)
+    rows = table_rows(is_lens, scores, *ADAPT)
     for method, found in scores.items():
         each = [roc_auc_score(is_lens, one) for one in found]
         row = rows[f"adapt_{method}"]
@@ -36,7 +39,7 @@ def test_rows_are_means_over_seeds_beside_the_source_alone(drawn):
 
 
 def test_the_table_says_who_does_not_help(drawn):
-    text = lines(table_rows(*drawn))
+    text = lines(table_rows(*drawn, *ADAPT))
     assert [line.split()[0] for line in text[1:5]] == ["none", "dann", "mmd", "adda"]
     assert text[1].endswith("source only")
     assert any(line.startswith("Means over 2 seeds") for line in text)

@@ -1,0 +1,90 @@
+"""The table of a study of finders: what several trainings scored on the same images, from scores to text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from deeplense_core.bench.study import Say, interval, numbers, over_seeds, scored
+from deeplense_core.classes import LENS_CLASSES
+from deeplense_core.data import Dataset
+from deeplense_core.machine import describe
+from deeplense_core.metrics.finding import find_statistic
+from deeplense_core.runs import Run
+
+METRICS = ("auroc", "auprc", "tpr10")
+
+
+def scores_on(
+    test: Dataset, run: Run, say: Say
+) -> tuple[Bool[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Which images of the test set are lenses, and how a run scores them; scored where that is missing."""
+    with np.load(scored(run, test, say) / "predictions.npz", allow_pickle=False) as kept:
+        return kept["labels"] == test.classes.index(LENS_CLASSES[0]), kept["scores"]
+
+
+def table_rows(
+    is_lens: Bool[np.ndarray, " n"], scores: Mapping[str, Sequence[Float[np.ndarray, " n"]]], study: str,
+    baseline: str, peer: str, verdicts: Mapping[str, str],
+) -> dict[str, dict[str, Any]]:
+    """Rows of the table from the scores of every way and seed on the same images.
+
+    Args:
+        is_lens: The truth.
+        scores: Way -> scores of each seed, higher for lenses.
+        study: Begins the names of the rows.
+        baseline: The way that the others are held against.
+        peer: What the baseline is called.
+        verdicts: What "better", "worse" and "equal" are called.
+
+    Returns:
+        Row -> ``ours`` (AUROC), ``peer`` (that of the baseline), ``ratio`` (of their distances from 1), metrics with
+        intervals and, but for the baseline, the difference on the same images and its verdict.
+    """
+    draws = {way: _over_seeds(is_lens, found) for way, found in scores.items()}
+    rows, theirs = {}, draws[baseline]["auroc"][0]
+    for way, found in draws.items():
+        seeds = {name: _per_seed(is_lens, scores[way], name) for name in METRICS}
+        row: dict[str, Any] = {name: {**interval(values), "seeds": seeds[name]} for name, values in found.items()}
+        ours = found["auroc"][0]
+        row |= {"ours": ours, "peer": theirs, "ratio": (1 - theirs) / max(1e-9, 1 - ours), "limit": None,
+                "unit": "AUROC; ratio of 1 - AUROC", "machine": describe(), "peer_name": peer}  # fmt: skip
+        if way != baseline:
+            difference = interval(found["auroc"] - draws[baseline]["auroc"])
+            sign = "better" if difference["low"] > 0 else "worse" if difference["high"] < 0 else "equal"
+            row |= {"difference": {**difference, "verdict": verdicts[sign]}, "note": verdicts[sign]}
+        rows[f"{study}_{way}"] = row
+    return rows
+
+
+def _over_seeds(is_lens: np.ndarray, scores: Sequence[np.ndarray]) -> dict[str, Float[np.ndarray, " b+1"]]:
+    found = over_seeds(is_lens, [find_statistic(is_lens, one) for one in scores])
+    return {name: found[name] for name in METRICS}
+
+
+def _per_seed(is_lens: np.ndarray, scores: Sequence[np.ndarray], name: str) -> list[float]:
+    ones = np.ones((len(is_lens), 1))
+    return [float(find_statistic(is_lens, one)(ones)[name][0]) for one in scores]
+
+
+def lines(rows: Mapping[str, Mapping[str, Any]], study: str) -> list[str]:
+    """The table as text: metrics with 95 % intervals, the gain over the baseline, and what it amounts to."""
+    names = {name: name.removeprefix(f"{study}_") for name in rows}
+    wide = max(10, *map(len, names.values()))
+    text = [f"{'':{wide}} {'AUROC':>22} {'AUPRC':>22} {'TPR10':>22} {'gain in AUROC':>26} {'1-AUROC':>8}  verdict"]
+    for name, row in rows.items():
+        metrics = " ".join(f"{numbers(row[metric]):>22}" for metric in METRICS)
+        gain = numbers(row["difference"], "+") if "difference" in row else "-"
+        verdict = row["difference"]["verdict"] if "difference" in row else row["peer_name"]
+        text.append(f"{names[name]:{wide}} {metrics} {gain:>26} {1 / row['ratio']:>7.2f}x  {verdict}")
+    seeds = len(next(iter(rows.values()))["auroc"]["seeds"])
+    best = max(rows.values(), key=lambda row: row["ours"])
+    many = f"{seeds} seed{'s' if seeds > 1 else ''}"
+    text.append(f"Means over {many}; in brackets 95 % over resampled images and seeds; gains on the same images.")
+    if "difference" in best:
+        text.append(f"Best: {numbers(best['difference'], '+')} in AUROC, 1 - AUROC {1 / best['ratio']:.2f} times that "
+                    f"of {best['peer_name']}.")  # fmt: skip
+    return text
