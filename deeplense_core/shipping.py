@@ -13,7 +13,7 @@ from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.evaluate import evaluate
 from deeplense_core.evaluations.predictions import evaluations
-from deeplense_core.runs import Run, open_run
+from deeplense_core.runs import Run, list_runs, open_run
 from deeplense_core.shelf.card_text import write_card
 from deeplense_core.shelf.cards import find_card, shipped_models
 from deeplense_core.sim.scene import RECIPES
@@ -26,6 +26,8 @@ from deeplense_core.workspace import safe_name, shipped_models_dir
 
 FILES = ("model.safetensors", "familiar.safetensors")
 """What goes with a card, where it is there."""
+BEGUN_FROM = "RUN"
+"""Stands in a command for the id of a run that another command makes."""
 DIGITS = 6
 """Significant digits of a metric on a card."""
 
@@ -52,9 +54,9 @@ def ship(run_id: str, name: str, summary: str, limits: Sequence[str] = ()) -> Pa
     for file in FILES:
         if (found.folder / file).exists():
             atomic_write(folder / file, (found.folder / file).read_bytes())
-    data, before = _shared(run.spec.data)
-    about = {"summary": summary, "before": before, "command": command_of(run, data), "licence": "MIT",
-             "limits": list(limits)}  # fmt: skip
+    *before, command = commands_of(run)
+    about = {"summary": summary, "before": before, "command": command, "licence": "MIT", "limits": list(limits)}
+    data, _ = _shared(run.spec.data)
     return write_card(name, {**found.card, "data": data, "about": about, "tests": []})
 
 
@@ -99,11 +101,22 @@ def _ship_answers(name: str, report: Mapping[str, Any]) -> None:
         shutil.copytree(folder, shipped, dirs_exist_ok=True)
 
 
-def command_of(run: Run, data: str) -> str:
-    """The command that trains this run again on ``data``, without what stands at its default."""
+def commands_of(run: Run) -> list[str]:
+    """Everything that makes this run again: its data, the runs that it began from, and last the run itself."""
+    data, before = _shared(run.spec.data)
+    init = run.spec.train_settings.get("init", "")
+    if init in {row.id for row in list_runs()}:
+        *earlier, first = commands_of(open_run(init))
+        before = [*earlier, f"{first}  # its last line is the {BEGUN_FROM} of the next training", *before]
+        init = BEGUN_FROM
+    return [*before, command_of(run, data, init)]
+
+
+def command_of(run: Run, data: str, init: str) -> str:
+    """The command that trains this run again on ``data`` from ``init``, without what stands at its default."""
     spec = run.spec
     known = settings_of(spec.task, spec.model)
-    values = {**spec.model_settings, **spec.train_settings}
+    values = {**spec.model_settings, **spec.train_settings, "init": init}
     changed = [(key, value) for key, value in values.items() if key in known and value != known[key].default]
     words = ["train", spec.task, "--data", data, "--model", spec.model]
     for key, value in changed:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -138,6 +139,18 @@ def test_a_run_ships_and_is_scored_on_data_that_others_can_make(trained, monkeyp
     evaluate("rings", "sim:model-2")
     (folder, again), = predictions.evaluations("rings")
     assert (folder.is_relative_to(tmp_path / "another"), again["metrics"]) == (True, here["metrics"])
+
+
+def test_the_commands_of_a_run_begin_with_those_of_the_run_it_went_on_from(trained):
+    from deeplense_core.runs import Run
+    from deeplense_core.shipping import commands_of
+
+    again = Run.create(replace(trained.spec, train_settings={**trained.spec.train_settings, "init": trained.id}))
+    first, second = commands_of(again)
+    assert first == f"{commands_of(trained)[-1]}  # its last line is the RUN of the next training"
+    assert "--set init=RUN " in second
+    shipped = Run.create(replace(trained.spec, train_settings={**trained.spec.train_settings, "init": "common-test"}))
+    assert "--set init=common-test " in commands_of(shipped)[-1]
 
 
 def test_only_what_ships_is_scored_for_a_card(workspace):
