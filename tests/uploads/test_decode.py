@@ -116,6 +116,16 @@ def test_a_worker_that_dies_among_many_files_only_spoils_its_own(hostile, tmp_pa
             assert decoder.read(tmp_path / "good.npy", "x").pixels.shape == (1, 12, 10)
 
 
+def test_a_worker_that_is_ended_between_two_files_is_replaced(tmp_path):
+    (tmp_path / "good.npy").write_bytes(npy_bytes())
+    with decode.Decoder() as decoder:
+        decoder.read(tmp_path / "good.npy", "x")
+        minder = max(psutil.Process(decode._FORKER._process.pid).children(), key=psutil.Process.create_time)
+        minder.children()[0].kill()
+        psutil.wait_procs([minder])
+        assert decoder.read(tmp_path / "good.npy", "x").pixels.shape == (1, 12, 10)
+
+
 def test_the_time_of_many_files_is_not_added_up(hostile, tmp_path):
     """Each file has its own second here, and the worker its own process."""
     path = tmp_path / "good.npy"
