@@ -64,32 +64,32 @@ def pairs(tree: Tree, sample: Sample) -> bool:
 @LAYOUTS.register("common-test", tree="{train,val}/{no,sphere,vort}/*.npy", pixel_scale_arcsec={150: 0.05})
 def common_test(tree: Tree, sample: Sample) -> bool:
     """The Common Test set: train and val folders of no, sphere, vort, one channel."""
-    return tree.has_splits and set(tree.classes) <= SUBSTRUCTURE and sample.shape[0] == 1
+    return _is_substructure(tree) and tree.has_splits and sample.shape[0] == 1
 
 
 @LAYOUTS.register("model-4", tree="{train,val}/{no,cdm,axion}/*.npy")
 def model_4(tree: Tree, sample: Sample) -> bool:
     """DeepLense Model IV: train and val folders of no, cdm, axion, three channels, stored last."""
-    return tree.has_splits and set(tree.classes) <= SUBSTRUCTURE and sample.shape[0] == 3
+    return _is_substructure(tree) and tree.has_splits and sample.shape[0] == 3
 
 
 @LAYOUTS.register("model-1-3", tree="{axion,cdm,no_sub}/*.npy", pixel_scale_arcsec={150: 0.05})
 def model_1_3(tree: Tree, sample: Sample) -> bool:
     """DeepLense Models I to III: axion, cdm, no_sub; axion pickled as [image, mass], or 150 x 150 pixels."""
     square = sample.shape == (1, 150, 150)
-    return not tree.has_splits and set(tree.classes) <= SUBSTRUCTURE and (sample.pickled or square)
+    return _is_substructure(tree) and not tree.has_splits and (sample.pickled or square)
 
 
 @LAYOUTS.register("foundation", tree="{no_sub,cdm,axion}/*.npy")
 def foundation(tree: Tree, sample: Sample) -> bool:
     """The foundation-model set: no_sub, cdm, axion, 64 x 64, plain arrays."""
-    return not tree.has_splits and set(tree.classes) <= SUBSTRUCTURE and sample.shape == (1, 64, 64)
+    return _is_substructure(tree) and not tree.has_splits and sample.shape == (1, 64, 64)
 
 
 @LAYOUTS.register("lens-finding-2025", tree="{train,test}_{lenses,nonlenses}/*.npy", bands=("g", "r", "i"))
 def lens_finding_2025(tree: Tree, sample: Sample) -> bool:
     """Lens finding 2025: train and test folders of lenses and nonlenses, g, r, i, each scaled to [0, 1]."""
-    return set(tree.classes) <= set(LENS_CLASSES) and tree.has_splits and sample.shape[0] == 3
+    return _is_lens_finding(tree) and tree.has_splits and sample.shape[0] == 3
 
 
 @LAYOUTS.register("lens-finding-2024", tree="{easy,hard}/*_<BAND>-<ID>.fits, {easy,hard}_*.csv", cutouts=True)
@@ -126,6 +126,14 @@ def split_folders(tree: Tree, sample: Sample) -> bool:
 def class_folders(tree: Tree, sample: Sample) -> bool:
     """Any folder of class folders; NPY, NPZ, FITS, HDF5, PNG, JPEG or TIFF."""
     return not tree.has_splits and bool(tree.classes)
+
+
+def _is_substructure(tree: Tree) -> bool:
+    return bool(tree.classes) and set(tree.classes) <= SUBSTRUCTURE
+
+
+def _is_lens_finding(tree: Tree) -> bool:
+    return bool(tree.classes) and set(tree.classes) <= set(LENS_CLASSES)
 
 
 def ingest(
@@ -322,6 +330,7 @@ def _copy(
     skipped, batch, kept = tree.skipped, [], 0
     first: dict[bytes, Item] = {}
     crossing: list[list[str]] = []
+    with_features = _is_lens_finding(tree)
     for done, item in enumerate(tree.items, start=1):
         try:
             image = _usable(item, sample, channels)
@@ -334,7 +343,7 @@ def _copy(
         except BadImageError as err:
             skipped.add(item.id, err.reason, str(err))
         if len(batch) == _BATCH or (done == len(tree.items) and batch):
-            _append(batch, sample, writer)
+            _append(batch, sample, writer, with_features)
             batch = []
         if progress is not None:
             progress(done, len(tree.items))
@@ -368,7 +377,9 @@ def _note_twin(item: Item, twin: Item, skipped: Skipped, crossing: list[list[str
         crossing.append([twin.id, item.id])
 
 
-def _append(batch: Sequence[tuple[Item, LensImage]], sample: Sample, writer: DatasetWriter) -> None:
+def _append(
+    batch: Sequence[tuple[Item, LensImage]], sample: Sample, writer: DatasetWriter, with_features: bool
+) -> None:
     rows: dict[str, Any] = {
         "id": [item.id for item, _ in batch],
         "split": [item.split for item, _ in batch],
@@ -378,7 +389,7 @@ def _append(batch: Sequence[tuple[Item, LensImage]], sample: Sample, writer: Dat
         masses = [image.meta.get("mass") for _, image in batch]
         rows["truth_axion_mass"] = np.array([np.nan if m is None else m for m in masses], dtype=np.float64)
     images = np.stack([image.pixels for _, image in batch])
-    if {item.label for item, _ in batch} <= set(LENS_CLASSES):
+    if with_features:
         rows |= measure(images, sample.bands)
     writer.append(images, rows)
 
