@@ -182,6 +182,13 @@ def test_hdf5_in_lenstronomys_layout(tmp_path):
     assert image.pixel_scale_arcsec == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_hdf5_with_a_pixel_scale_that_is_none(tmp_path, value):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["image_data"], file["transform_pix2angle"] = PIXELS, np.full((2, 2), value)
+    assert read_image(tmp_path / "x.h5").pixel_scale_arcsec is None
+
+
 @pytest.mark.parametrize(
     ("shape", "channels", "expected"),
     [
@@ -376,6 +383,8 @@ BAD = {
     "HDF5 soft link": (soft_link, "no image", "no 2-D or 3-D data set"),
     "HDF5 external storage": (external_storage, "external storage", "in another file, which is refused"),
     "HDF5 virtual": (virtual_storage, "external storage", "in another file, which is refused"),
+    "HDF5 without an image": (lambda path: hdf5_bytes(path, lambda root, _: root.create_dataset("x", data=range(5))),
+                              "no image", r"has no 2-D or 3-D data set\.$"),
     "HDF5 claims GB": (huge_hdf5, "too large", "claims shape"),
 }
 
