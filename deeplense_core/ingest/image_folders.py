@@ -16,6 +16,7 @@ from pathlib import Path
 
 from deeplense_core.classes import canonical_class
 from deeplense_core.errors import UserError
+from deeplense_core.workspace import readable
 
 _SPLIT_AND_CLASS = re.compile(r"(train|val|test)_(lens(?:es)?|non_?lens(?:es)?)", re.IGNORECASE)
 """Folders that name both, as the lens-finding set of 2025 has them."""
@@ -86,7 +87,7 @@ def scan(source: Path) -> Tree:
     root = _unwrap(source)
     folders = _folders(root)
     if not folders:
-        items = [Item(path, _text(path.name), "", "") for path in sorted(root.iterdir()) if path.name[:1] != "."]
+        items = [Item(path, readable(path.name), "", "") for path in sorted(root.iterdir()) if path.name[:1] != "."]
         if not items:
             raise UserError(f"{str(source)!r} is empty. Give a folder that holds one folder of images a class.")
         return Tree(items, Skipped())
@@ -142,15 +143,10 @@ def _folders(folder: Path) -> list[Path]:
 
 def _files(folder: Path, root: Path, split: str, skipped: Skipped) -> Iterator[Item]:
     both = _SPLIT_AND_CLASS.fullmatch(folder.name)
-    label = canonical_class(both[2] if both else _text(folder.name))
+    label = canonical_class(both[2] if both else readable(folder.name))
     for path in sorted(folder.iterdir()):
-        name = _text(path.relative_to(root).as_posix())
+        name = readable(path.relative_to(root).as_posix())
         if path.is_dir():
             skipped.add(name, "folder in a class folder", "Images must lie directly in their class's folder.")
         elif not path.name.startswith("."):
             yield Item(path, name, label, split)
-
-
-def _text(name: str) -> str:
-    """A file name as text that can be stored, whatever its bytes are."""
-    return os.fsencode(name).decode("utf-8", "replace")

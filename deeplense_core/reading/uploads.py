@@ -180,7 +180,7 @@ def _quarantine() -> Iterator[Path]:
         yield folder
     except OSError as err:
         if is_disk_full(err):
-            raise disk_full(folder, 0) from err
+            raise disk_full(folder) from err
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)

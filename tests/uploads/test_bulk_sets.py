@@ -13,6 +13,7 @@ import pytest
 from files_to_upload import PIXELS, npy_bytes
 from stub_network import StubNetwork
 
+from deeplense_core.bands import BandRule
 from deeplense_core.bulk import sources
 from deeplense_core.bulk.sets import predict_any
 from deeplense_core.bulk.shards import Shard, parse_shard, shard_paths
@@ -177,6 +178,8 @@ def test_another_set_or_shard_is_not_mixed_in(network, tmp_path):
         predict_any(network, [path], out)
     with pytest.raises(UserError, match="of an interrupted run"):
         predict_any(network, [as_one_band(tmp_path)], out)
+    with pytest.raises(UserError, match="of an interrupted run"):
+        predict_any(network, [path], out, rule=BandRule(3, chosen=(2, 1, 0)))
 
 
 def test_a_bad_image_does_not_stop_the_others(network, tmp_path):
