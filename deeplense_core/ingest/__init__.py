@@ -26,7 +26,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.images import BadImageError, LensImage, check_pixels, read_image, to_chw
 from deeplense_core.ingest.arrays import copy_array
 from deeplense_core.ingest.cutouts import Cutouts, copy_cutouts, find_cutouts, look_at_cutouts
-from deeplense_core.ingest.image_folders import LISTED, Item, Skipped, Tree, scan
+from deeplense_core.ingest.image_folders import LISTED, Item, Skipped, Tree, rounded_scale, scan
 from deeplense_core.ingest.pairs import check_scale, copy_pairs, is_pairs, match, side
 from deeplense_core.ingest.safe_pickle import read_image_and_mass
 from deeplense_core.photometry import measure
@@ -203,11 +203,11 @@ def _ingest_cutouts(
     progress: Callable[[int, int], None] | None, pixel_scale_arcsec: float | None, seed: int,
 ) -> Dataset:
     """A data set of cutouts and their table; arguments as for :func:`ingest`."""
-    shape = look_at_cutouts(cutouts)
+    shape, scale = look_at_cutouts(cutouts)
     facts = {"kind": "ingest", "path": str(source.absolute()), "layout": cutouts.layout}
     with DatasetWriter(
         out, classes=LENS_CLASSES, shape=(len(cutouts.bands), *shape), source=facts, bands=cutouts.bands, seed=seed,
-        pixel_scale_arcsec=pixel_scale_arcsec, total=len(cutouts.files),
+        pixel_scale_arcsec=pixel_scale_arcsec or scale, total=len(cutouts.files),
     ) as writer:  # fmt: skip
         report = copy_cutouts(cutouts, shape, writer, progress)
         return writer.finish(fractions, report, audit=audit)
@@ -262,7 +262,7 @@ def look(tree: Tree, channels: str) -> Sample:
     step = max(1, len(tree.items) // _SAMPLED)
     shapes: Counter[tuple[int, int, int]] = Counter()
     firsts: dict[tuple[int, int, int], LensImage] = {}
-    scales: Counter[float | None] = Counter()
+    scales: set[float | None] = set()
     pickled, error = False, None
     for item in tree.items[::step]:
         try:
@@ -273,13 +273,13 @@ def look(tree: Tree, channels: str) -> Sample:
         c, h, w = image.pixels.shape
         shapes[c, h, w] += 1
         firsts.setdefault((c, h, w), image)
-        scales[None if image.pixel_scale_arcsec is None else round(image.pixel_scale_arcsec, 5)] += 1
+        scales.add(rounded_scale(image))
         pickled |= "mass" in image.meta
     if not shapes:
         raise UserError(f"None of the {len(tree.items)} files can be used. The first: {error}")
     shape = max(shapes, key=lambda s: (shapes[s], s))
     first = firsts[shape]
-    scale = scales.most_common(1)[0][0] if len(scales) == 1 else None
+    scale = scales.pop() if len(scales) == 1 else None
     return Sample(
         shape,
         first.meta["array_shape"],

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from deeplense_core.classes import canonical_class
 from deeplense_core.errors import UserError
+from deeplense_core.images import LensImage
 from deeplense_core.workspace import readable
 
 _SPLIT_AND_CLASS = re.compile(r"(train|val|test)_(lens(?:es)?|non_?lens(?:es)?)", re.IGNORECASE)
@@ -70,6 +71,11 @@ class Tree:
     def classes(self) -> tuple[str, ...]:
         """Class names, sorted; the three of the substructure task come out as no, sphere, vort."""
         return tuple(sorted({item.label for item in self.items} - {""}))
+
+
+def rounded_scale(image: LensImage) -> float | None:
+    """Side of a pixel in arcsec, so rounded that images of one camera agree on it."""
+    return None if image.pixel_scale_arcsec is None else round(image.pixel_scale_arcsec, 5)
 
 
 def scan(source: Path) -> Tree:
