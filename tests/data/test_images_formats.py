@@ -150,6 +150,19 @@ def test_fits_without_a_wcs_has_no_pixel_scale(tmp_path):
     assert "ra_deg" not in image.meta
 
 
+def test_planes_of_a_deep_fits_cube(tmp_path):
+    """A spectral cube has more planes than columns, and the file says which axis is which."""
+    cube = np.random.default_rng(0).random((40, 20, 30)).astype(np.float32)
+    path = fits_file(tmp_path / "x.fits", fits.ImageHDU(cube))
+    fits.writeto(tmp_path / "y.fits", cube)
+    for name in (path, tmp_path / "y.fits"):
+        image = read_image(name, plane=7)
+        assert image.meta["planes"] == 40
+        np.testing.assert_array_equal(image.pixels[0], cube[7])
+    fits.writeto(tmp_path / "z.fits", np.moveaxis(cube[:3], 0, 2))
+    np.testing.assert_array_equal(read_image(tmp_path / "z.fits").pixels, cube[:3])
+
+
 def test_fits_takes_sci_else_the_first_image_else_what_was_asked_for(tmp_path):
     table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=np.ones(3))])
     one_d = fits.ImageHDU(np.arange(5.0), name="SPECTRUM")
@@ -274,6 +287,12 @@ def tile_bomb(path):
     return content
 
 
+def damaged_tiles(path):
+    pixels = np.arange(1024, dtype=np.int16).reshape(32, 32) % 99
+    content = fits_bytes(fits.CompImageHDU(pixels, tile_shape=(8, 32)))
+    return content[:-2880] + b"\xff" * 700 + content[-2180:]
+
+
 def huge_fits(path):
     content = fits_bytes(fits.ImageHDU(np.zeros((32, 32))))
     at = content.rindex(b"NAXIS1 ")
@@ -372,6 +391,7 @@ BAD = {
     "table-only FITS": (table_only, "no image", "no 2-D or 3-D image among its HDUs.*BinTableHDU"),
     "FITS tile bomb": (tile_bomb, "too large", r"claims shape \(50000, 50000\)"),
     "FITS claims GB": (huge_fits, "too large", "claims shape"),
+    "FITS of damaged tiles": (damaged_tiles, "damaged file", "is damaged .*Copy it again"),
     "truncated FITS": (fits_bytes(fits.ImageHDU(PIXELS))[:-2880], "truncated file", "cut short"),
     "FITS header only": (b"SIMPLE  =                    T", "damaged file", "damaged FITS"),
     "gzip of text": (gzip.compress(b"hello"), "unknown format", "what is inside is not FITS"),
