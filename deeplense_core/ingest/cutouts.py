@@ -96,7 +96,7 @@ def _read_table(path: Path) -> pd.DataFrame | None:
         table = pd.read_csv(path, comment="#", skipinitialspace=True, dtype={by_name["id"]: str})
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError):
         return None
-    table = table[table[by_name["id"]].notna()]
+    table = table.dropna(subset=[by_name["id"]])
     value: np.ndarray = np.asarray(pd.to_numeric(table[by_name[tells]], errors="coerce"), dtype=np.float64)
     lens = value == 0 if tells == "no_source" else value > 0
     table = table.rename(columns={by_name["id"]: "id"}).drop(columns=by_name[tells])
