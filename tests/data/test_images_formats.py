@@ -80,6 +80,13 @@ def test_npz_key_can_be_chosen(tmp_path):
         read_image(tmp_path / "x.npz", key="c")
 
 
+def test_a_plane_keeps_the_name_of_its_band(tmp_path):
+    np.savez(tmp_path / "x.npz", images=PIXELS + np.arange(3)[:, None, None], filters=np.array(["g", "r", "i"]))
+    assert read_image(tmp_path / "x.npz").bands == ("g", "r", "i")
+    image = read_image(tmp_path / "x.npz", plane=1)
+    assert (image.bands, image.pixels[0, 0, 0]) == (("r",), 1)
+
+
 @pytest.mark.parametrize(
     ("mode", "dtype", "name"),
     [("L", "u1", "x.png"), ("L", "u1", "x.tif"), ("I;16", "<u2", "x.png"), ("I;16", "<u2", "x.tif"),

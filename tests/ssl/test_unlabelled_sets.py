@@ -40,7 +40,9 @@ def test_a_folder_of_cutouts_without_classes(tmp_path):
     assert sum(made.manifest["report"]["skipped"].values()) == 2
 
 
-def test_a_survey_in_one_file_with_its_columns(tmp_path):
+@pytest.mark.parametrize("block", [7, 256])
+def test_a_survey_in_one_file_with_its_columns(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("deeplense_core.ingest.arrays.BLOCK", block)
     images = pictures(40)
     images[7] = images[5]
     images[9, 0, 0, 0] = np.nan

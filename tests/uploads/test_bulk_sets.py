@@ -270,6 +270,12 @@ def test_the_images_behind_the_rows_are_those_that_were_scored(tmp_path):
     np.testing.assert_array_equal(image.pixels, scored[7])
 
 
+def test_as_many_bands_as_there_may_be_are_found_at_the_end(tmp_path):
+    np.save(tmp_path / "set.npy", np.zeros((2, 17, 20, 16), np.float32))
+    with open_set(tmp_path / "set.npy") as opened:
+        assert (opened.shape, opened.pixels(range(2)).shape) == ((16, 17, 20), (2, 16, 17, 20))
+
+
 def test_arrays_that_hold_no_images(tmp_path):
     for name, array in (("fortran", np.asfortranarray(images())), ("text", np.full((20, 3, 4, 4), "a"))):
         np.save(tmp_path / f"{name}.npy", array)

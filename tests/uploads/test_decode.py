@@ -18,6 +18,7 @@ from files_to_upload import PIXELS, fits_bytes, npy_bytes, sky_header
 
 from deeplense_core.images import read_image
 from deeplense_core.reading import decode, decode_seal
+from deeplense_core.reading.decode_wire import BrokenTalkError
 from deeplense_core.workspace import ROOT
 
 
@@ -168,6 +169,35 @@ def test_many_threads_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert not failed
+
+
+@pytest.mark.parametrize(("shape", "size", "words"), [
+    ([2, 2], 16, "of shape"), ([0, 2, 2], 0, "of shape"), ([17, 1, 1], 68, "of shape"),
+    ([2, 2**13, 2**13], 2**29, "of shape"), ([1, 2, 2], 12, "of another size"), ([1, 2, 2], 20, "of another size"),
+])
+def test_what_a_worker_claims_is_checked_before_its_pixels_are_taken(shape, size, words):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(bytes(16))
+        with pytest.raises(BrokenTalkError, match=words):
+            decode._pixels(ours, {"shape": shape, "bytes": size})
+
+
+WRITES = """
+import sys
+from deeplense_core.reading.decode_seal import limit_memory
+limit_memory()
+with open(sys.argv[1], "wb") as file:
+    file.write(b"x")
+"""
+
+
+def test_the_kernel_refuses_every_byte_of_a_file(tmp_path):
+    """Also where Landlock is absent and nothing asks Python."""
+    command = [sys.executable, "-c", WRITES, str(tmp_path / "canary")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "File too large" in ended.stderr
+    assert (tmp_path / "canary").stat().st_size == 0
 
 
 ENDS = """
