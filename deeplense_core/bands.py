@@ -59,6 +59,19 @@ def plan_bands(have: Sequence[str], wanted: int, names: Sequence[str] = (), chos
     )
 
 
+@dataclass(frozen=True)
+class BandRule:
+    """How the bands of any image become those of one network; arguments as for :func:`plan_bands`."""
+
+    wanted: int
+    names: tuple[str, ...] = ()
+    chosen: tuple[int, ...] = ()
+
+    def plan(self, have: Sequence[str]) -> BandPlan:
+        """For an image with these bands."""
+        return plan_bands(have, self.wanted, self.names, self.chosen)
+
+
 def _picked(have: Sequence[str], wanted: int, chosen: Sequence[int]) -> BandPlan:
     if len(chosen) != wanted or not all(0 <= place < len(have) for place in chosen):
         raise UserError(f"Bands {', '.join(str(place + 1) for place in chosen)} do not fit: the network takes {wanted} "

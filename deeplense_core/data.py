@@ -47,6 +47,7 @@ __all__ = [
     "SPLITS",
     "Dataset",
     "DatasetWriter",
+    "damaged",
     "list_datasets",
     "list_unfinished",
     "open_dataset",
@@ -131,9 +132,9 @@ class Dataset:
         try:
             table = pq.read_table(self.path / "catalog.parquet").to_pandas()
         except (OSError, pa.ArrowException) as err:
-            raise _damaged(self.path, f"catalog.parquet cannot be read ({err})") from err
+            raise damaged(self.path, f"catalog.parquet cannot be read ({err})") from err
         if len(table) != len(self) or not {"id", "split", "label"} <= set(table.columns):
-            raise _damaged(self.path, f"catalog.parquet has {len(table)} rows for {len(self)} images")
+            raise damaged(self.path, f"catalog.parquet has {len(table)} rows for {len(self)} images")
         return table
 
     @cached_property
@@ -212,9 +213,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{str(folder)!r} is not a data set: it has no manifest.json. Bring a folder of images in with `ingest`."
         ) from None
     except (OSError, ValueError) as err:
-        raise _damaged(folder, f"manifest.json cannot be read ({err})") from err
+        raise damaged(folder, f"manifest.json cannot be read ({err})") from err
     if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
-        raise _damaged(folder, "manifest.json does not describe a data set")
+        raise damaged(folder, "manifest.json does not describe a data set")
     if manifest["format"] > FORMAT:
         raise UserError(
             f"The data set {str(folder)!r} has format {manifest['format']}; this version reads up to "
@@ -224,7 +225,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     wrong = [key for key, kind in types.items() if not isinstance(manifest.get(key, ...), kind)]
     wrong = wrong or [key for key in ("shape", "target_shape") if len(manifest.get(key, "chw")) != 3]
     if wrong:
-        raise _damaged(folder, f"manifest.json lacks a proper {', '.join(wrong)}")
+        raise damaged(folder, f"manifest.json lacks a proper {', '.join(wrong)}")
     return manifest
 
 
@@ -237,12 +238,13 @@ def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
         try:
             size = (folder / name).stat().st_size
         except OSError:
-            raise _damaged(folder, f"{name} is missing") from None
+            raise damaged(folder, f"{name} is missing") from None
         if expected is not None and size != expected:
-            raise _damaged(folder, f"{name} has {size} bytes where {expected} are expected")
+            raise damaged(folder, f"{name} has {size} bytes where {expected} are expected")
 
 
-def _damaged(folder: Path, why: str) -> UserError:
+def damaged(folder: Path, why: str) -> UserError:
+    """What is said of a data set that cannot be what it was."""
     return UserError(f"The data set {str(folder)!r} is damaged: {why}. Make it again, or copy it again.")
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.display import montage, stretch, to_png, to_rgb
+from deeplense_core.errors import UserError
 from deeplense_core.reading.image_checks import (
+    MAX_CHANNELS,
     MAX_PIXELS,
     BadImageError,
     axes_to_chw,
@@ -88,11 +90,17 @@ def read_image(
             file.seek(0)
             options = {"hdu": hdu, "key": key, "row": row, "size": size, "path": path, "sky": sky}
             array, facts = read(file, name, options)
+    except (UserError, MemoryError):
+        raise
     except FileNotFoundError:
         raise BadImageError("missing file", f"There is no file at {str(path)!r}.") from None
     except OSError as err:
         raise BadImageError("unreadable file", f"{name!r} cannot be read: {err.strerror or err}.") from err
+    except Exception as err:  # libraries raise nearly anything on damaged bytes
+        raise BadImageError("damaged file", f"{name!r} is damaged ({type(err).__name__}). Copy it again.") from err
     bands = facts.pop("bands", ())
+    if kind == "FITS" and channels == "auto" and array.shape[-1] > MAX_CHANNELS:
+        channels = "first"  # the third axis of FITS, as of a spectral cube; bands come last in files of Python alone
     try:
         chosen, facts["planes"] = _choose_plane(array, channels, plane, name)
         pixels = check_pixels(chosen, name)

@@ -31,9 +31,7 @@ def enter(run: Run) -> None:
             return
         # Clocks move; a number one above the highest keeps the order.
         taken = [int(ticket.name.partition("-")[0]) for ticket in _tickets(folder)]
-        number = max([_last_number(folder), *taken]) + 1
-        (folder / "last").write_text(str(number))
-        (folder / "queue" / f"{number:09d}-{run.id}").touch()
+        (folder / "queue" / f"{max(taken, default=0) + 1:09d}-{run.id}").touch()
 
 
 def leave(run: Run) -> None:
@@ -73,13 +71,6 @@ def _folder(run: Run) -> Path:
     path = run.path.parent / ".slots"
     (path / "queue").mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _last_number(folder: Path) -> int:
-    try:
-        return int((folder / "last").read_text())
-    except (OSError, ValueError):
-        return 0
 
 
 def _tickets(folder: Path) -> list[Path]:

@@ -24,15 +24,15 @@ def is_disk_full(err: OSError) -> bool:
     return err.errno in _NO_SPACE
 
 
-def disk_full(path: Path, needed: int) -> UserError:
-    """The error shown when ``needed`` bytes did not fit on the disk that holds ``path``."""
+def disk_full(path: Path, needed: int | None = None) -> UserError:
+    """The error shown when ``path`` did not fit on its disk; ``needed`` bytes, where that is known."""
     try:
         free = f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB free"
     except OSError:
         free = "free space unknown"
+    need = "" if needed is None else f"{path.name} needs {needed / 1e6:.1f} MB, "
     return UserError(
-        f"No space left on the disk that holds {str(path.parent)!r}: {path.name} needs "
-        f"{needed / 1e6:.1f} MB, {free}. Free some space there and resume the run."
+        f"No space left on the disk that holds {str(path.parent)!r}: {need}{free}. Free some space there and go on."
     )
 
 
@@ -79,7 +79,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as err:
         if is_disk_full(err):
-            raise disk_full(path, 0) from err
+            raise disk_full(path) from err
         raise UserError(f"{str(path)!r} cannot be written: {err.strerror or err}.") from err
     finally:
         temporary.unlink(missing_ok=True)

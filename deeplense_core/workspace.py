@@ -53,6 +53,11 @@ def _below(name: str) -> Path:
     return path
 
 
+def readable(name: str) -> str:
+    """A file name as text that can be stored and shown, whatever its bytes are."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 def safe_name(text: str, fallback: str = "unnamed") -> str:
     """A folder name made from any text: ASCII letters, digits, dot, dash; at most 60 characters."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from deeplense_core.answers import predicted_row
+from deeplense_core.bands import BandRule, fit_bands
 from deeplense_core.bulk.journal import Journal
 from deeplense_core.bulk.shards import Shard
 from deeplense_core.catalog import check_format, safe_cell, write_catalog
@@ -30,6 +31,8 @@ from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
 from deeplense_core.reading.decode import Decoder, unpack
 from deeplense_core.reading.image_checks import BadImageError
+from deeplense_core.storage import disk_full, is_disk_full, replacing
+from deeplense_core.workspace import readable
 
 BATCH = 64
 """Images that the network is given together."""
@@ -83,7 +86,7 @@ Answer = LensImage | BadImageError
 def predict_files(
     model: Answering, paths: Sequence[Path], out: Path, pixel_scale_arcsec: float | None = None,
     workers: int | None = None, progress: Callable[[int, int | None], None] | None = None, shard: Shard | None = None,
-    fit: Callable[[LensImage], LensImage] = lambda image: image,
+    rule: BandRule | None = None,
 ) -> Summary:  # fmt: skip
     """Classifies files, folders of them (with all below) and ZIP files into a table.
 
@@ -96,7 +99,7 @@ def predict_files(
         workers: Processes that read files. Default: half the cores.
         progress: Called with files done and files in all.
         shard: Take only its files.
-        fit: Gives an image the network's bands; where it cannot, it raises a UserError.
+        rule: Says which bands of an image the network gets; None: all.
 
     Raises:
         UserError: a path that does not exist, no file at all, or none that can be used; another run's journal.
@@ -113,23 +116,24 @@ def predict_files(
     if not total:
         part = f" for {shard}" if shard else ""
         raise UserError(f"No files{part} in {', '.join(repr(str(p)) for p in paths)}.")
-    made_with = identity(model, pixel_scale_arcsec)
+    made_with = identity(model, pixel_scale_arcsec, rule) | {"paths": [os.path.abspath(path) for path in paths]}
     with Journal(journal_path, made_with) as journal, \
             tempfile.TemporaryDirectory(prefix="deeplense-") as unpacked:
         done = journal.taken_up
         items = (item for item in unpack_zips(files(), Path(unpacked)) if not journal.knows(item.key))
         for batch in read_batches(items, workers or default_workers()):
-            journal.append(_ask(model, _fitted(batch, fit), pixel_scale_arcsec))
+            journal.append(_ask(model, _fitted(batch, rule), pixel_scale_arcsec))
             done += len(batch)
             if progress:
                 progress(done, max(total, done))
         return finish(journal, out, failed_path)
 
 
-def identity(model: Answering, pixel_scale_arcsec: float | None) -> dict[str, Any]:
-    """What must be the same for an interrupted run to be taken up."""
+def identity(model: Answering, pixel_scale_arcsec: float | None, rule: BandRule | None) -> dict[str, Any]:
+    """What must be the same for an interrupted run to be taken up, beside its images."""
     return {"model": model.name, "classes": list(model.classes), "pixel_scale": pixel_scale_arcsec,
-            "weights": file_digest(model.folder / "model.safetensors")}  # fmt: skip
+            "bands": list(rule.chosen) if rule else [], "weights": file_digest(model.folder / "model.safetensors"),
+            }  # fmt: skip
 
 
 def finish(journal: Journal, out: Path, failed_path: Path) -> Summary:
@@ -164,7 +168,7 @@ def find_files(paths: Sequence[Path]) -> Iterator[Item]:
         if not path.exists():
             raise UserError(f"There is no file or folder {str(path)!r}.")
         if not path.is_dir():
-            yield Item(path.name, str(path), str(path))
+            yield Item(readable(path.name), str(path), os.path.abspath(path))
             continue
         for folder, below, names in os.walk(path):
             below[:] = sorted(name for name in below if not name.startswith("."))
@@ -172,7 +176,8 @@ def find_files(paths: Sequence[Path]) -> Iterator[Item]:
             for name in sorted(names):
                 if not name.startswith("."):
                     place = os.path.join(folder, name)
-                    yield Item(os.path.normpath(os.path.join(start, name)), place, place)
+                    shown = readable(os.path.normpath(os.path.join(start, name)))
+                    yield Item(shown, place, os.path.abspath(place))
 
 
 def unpack_zips(items: Iterator[Item], folder: Path) -> Iterator[Item]:
@@ -188,6 +193,10 @@ def unpack_zips(items: Iterator[Item], folder: Path) -> Iterator[Item]:
         except BadImageError as err:
             yield replace(item, refused=err)
             continue
+        except OSError as err:
+            if is_disk_full(err):
+                raise disk_full(into) from err
+            raise
         for member in members:
             yield Item(f"{item.name}/{member.name}", str(member.path), f"{item.key}:{member.name}",
                        unpacked=member.refused is None, refused=member.refused)  # fmt: skip
@@ -286,13 +295,11 @@ class _Reader:
             decoder.close()
 
 
-def _fitted(
-    batch: list[tuple[Item, Answer]], fit: Callable[[LensImage], LensImage]
-) -> Iterator[tuple[Item, Answer]]:
+def _fitted(batch: list[tuple[Item, Answer]], rule: BandRule | None) -> Iterator[tuple[Item, Answer]]:
     """The batch with the network's bands in each image, or why that cannot be."""
     for item, answer in batch:
         try:
-            yield item, fit(answer) if isinstance(answer, LensImage) else answer
+            yield item, fit_bands(answer, rule.plan) if rule and isinstance(answer, LensImage) else answer
         except UserError as err:
             yield item, BadImageError("other bands", str(err))
 
@@ -325,7 +332,8 @@ def write_failed(journal: Journal, path: Path) -> None:
     """The list of files that failed, one line each; one that an earlier run left goes."""
     path.unlink(missing_ok=True)
     if journal.failed:
-        with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        with replacing(path) as temporary, \
+                open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             lines = csv.writer(file)
             lines.writerow(["name", "reason", "message"])
             for record in journal.failures():

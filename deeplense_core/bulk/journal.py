@@ -22,7 +22,7 @@ class Journal:
         made_with: What must be the same for that.
 
     Raises:
-        UserError: it is of a run with other settings, or another process is writing it.
+        UserError: it is of a run with other settings, is damaged, or another process is writing it.
     """
 
     def __init__(self, path: Path, made_with: Mapping[str, Any]):
@@ -78,14 +78,16 @@ class Journal:
         self.failed += "failed" in record
 
     def _take_up(self, made_with: dict[str, Any]) -> None:
-        os.ftruncate(self._lock, self._whole_lines())  # a line that a crash tore is done again
+        header = json.dumps(made_with).encode()
         with open(self.path, "rb") as file:
             first = file.readline()
-        if not first:
-            write_line(self._lock, self.path, json.dumps(made_with).encode())
+        if header.startswith(first):  # new, or a crash tore its first line
+            os.ftruncate(self._lock, 0)
+            write_line(self._lock, self.path, header)
         elif _json(first) != made_with:
-            raise UserError(f"{self.path.name!r} is of an interrupted run with another model or pixel scale. "
-                            "Repeat that one to finish it, or delete the file to begin anew.")  # fmt: skip
+            raise UserError(f"{self.path.name!r} is of an interrupted run with another model, other images or other "
+                            "settings. Repeat that one to finish it, or delete the file to begin anew.")  # fmt: skip
+        os.ftruncate(self._lock, self._whole_lines())  # a line that a crash tore is done again
         for record in self.records():
             self._count(record)
             self._known.add(hash(record["key"]))
@@ -96,11 +98,17 @@ class Journal:
             return sum(len(line) for line in file if line.endswith(b"\n"))
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """All records, in the order in which they came."""
+        """All records, in the order in which they came.
+
+        Raises:
+            UserError: a line is damaged.
+        """
         with open(self.path, "rb") as file:
             file.readline()
             for line in file:
-                yield json.loads(line)
+                if not isinstance(record := _json(line), dict) or "key" not in record:
+                    raise UserError(f"{self.path.name!r} is damaged. Delete it to begin anew.")
+                yield record
 
 
 def _json(line: bytes) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.answers import predicted_row
-from deeplense_core.bands import BandPlan, fit_bands
+from deeplense_core.bands import BandPlan, BandRule
 from deeplense_core.bulk.files import Answering, Summary, finish, identity, predict_files
 from deeplense_core.bulk.journal import Journal
 from deeplense_core.bulk.shards import Shard
@@ -19,14 +19,12 @@ from deeplense_core.catalog import check_format
 from deeplense_core.errors import UserError
 
 Progress = Callable[[int, int | None], None]
-Plan = Callable[[Sequence[str]], BandPlan]
-"""Names of an image's bands -> which ones the network gets."""
 
 
 def predict_any(
     model: Answering, paths: Sequence[Path], out: Path, pixel_scale_arcsec: float | None = None,
     workers: int | None = None, progress: Progress | None = None, shard: Shard | None = None,
-    plan: Plan | None = None,
+    rule: BandRule | None = None,
 ) -> tuple[Summary, Path]:  # fmt: skip
     """Predictions for files and folders of them, or for one set of images in an array.
 
@@ -34,7 +32,7 @@ def predict_any(
         model, paths, pixel_scale_arcsec, workers, progress: As :func:`deeplense_core.bulk.files.predict_files`.
         out: The table; a shard has one of its own beside it (:meth:`deeplense_core.bulk.shards.Shard.path`).
         shard: The part to be done; None: all of it.
-        plan: Says, of the names of an image's bands, which ones the network gets; None: all.
+        rule: Says which bands of an image the network gets; None: all.
 
     Returns:
         What became of the images, and where the table is.
@@ -45,17 +43,16 @@ def predict_any(
     check_format(out)
     target = shard.path(out) if shard else out
     if not any(is_set(path) for path in paths):
-        fit = (lambda image: fit_bands(image, plan)) if plan else (lambda image: image)
-        return predict_files(model, paths, target, pixel_scale_arcsec, workers, progress, shard, fit), target
+        return predict_files(model, paths, target, pixel_scale_arcsec, workers, progress, shard, rule), target
     if len(paths) > 1:
         raise UserError("A set of images in one array is predicted alone: give one path at a time.")
     with open_set(paths[0]) as images:
-        return predict_set(model, images, target, pixel_scale_arcsec, progress, shard, plan), target
+        return predict_set(model, images, target, pixel_scale_arcsec, progress, shard, rule), target
 
 
 def predict_set(
     model: Answering, images: ImageSet, out: Path, pixel_scale_arcsec: float | None = None,
-    progress: Progress | None = None, shard: Shard | None = None, plan: Plan | None = None,
+    progress: Progress | None = None, shard: Shard | None = None, rule: BandRule | None = None,
 ) -> Summary:  # fmt: skip
     """Predictions for a set in one array, in its order; see :func:`predict_any`.
 
@@ -63,12 +60,12 @@ def predict_set(
         pixel_scale_arcsec: Where the set does not say.
     """
     check_format(out)
-    bands = plan([f"band {i + 1}" for i in range(images.shape[0])]) if plan else None
+    bands = rule.plan([f"band {i + 1}" for i in range(images.shape[0])]) if rule else None
     rows = shard.rows(images.count) if shard else range(images.count)
     if not rows:
         raise UserError(f"{str(images.path)!r} has {images.count} images: none for {shard}.")
     scale = images.pixel_scale_arcsec or pixel_scale_arcsec
-    made_with = {**identity(model, scale), "set": str(images.path.resolve()), "rows": [rows.start, rows.stop],
+    made_with = {**identity(model, scale, rule), "set": str(images.path.resolve()), "rows": [rows.start, rows.stop],
                  "shape": list(images.shape)}  # fmt: skip
     with Journal(out.with_name(f"{out.name}.part"), made_with) as journal:
         done = journal.taken_up  # rows are done in order, so their number says where to go on

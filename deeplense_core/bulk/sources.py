@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
-from deeplense_core.data import open_dataset
+from deeplense_core.data import damaged, open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.reading.image_checks import MAX_CHANNELS, BadImageError
-from deeplense_core.reading.image_formats import npy_header
+from deeplense_core.reading.image_formats import image_set_key, looks_like_a_set, npy_header
 
 BLOCK = 256
 """Images read together."""
@@ -60,7 +61,8 @@ class ImageSet:
 
     def pixels(self, rows: range) -> Float[np.ndarray, "n c h w"]:
         """Images of consecutive rows, float32."""
-        block = np.array(self.store[rows.start : rows.stop], dtype=np.float32)
+        with _reading(self.path):
+            block = np.array(self.store[rows.start : rows.stop], dtype=np.float32)
         if block.ndim == 3:
             return block[:, None]
         return np.ascontiguousarray(block.transpose(0, 3, 1, 2)) if self.last else block
@@ -84,14 +86,31 @@ class ImageSet:
             return
         for at in range(rows.start, rows.stop, size):
             piece = range(at, min(at + size, rows.stop))
-            ra, dec = ([float(v) for v in column[piece.start : piece.stop]] for column in self.sky) if self.sky \
-                else ([None] * len(piece), [None] * len(piece))
+            ra = dec = [None] * len(piece)
+            if self.sky:
+                with _reading(self.path):
+                    ra, dec = (_known(column[piece.start : piece.stop]) for column in self.sky)
             yield [f"{self.path.name}[{row}]" for row in piece], ra, dec
 
 
+def _known(positions: Iterable[float | None]) -> list[float | None]:
+    """Positions as numbers, None where they are not known: NaN is how arrays say that."""
+    return [None if value is None or not math.isfinite(value) else float(value) for value in positions]
+
+
 def _catalog_columns(path: Path, rows: range, size: int) -> Iterator[tuple[list[str], list, list]]:
-    """``id, ra, dec`` of consecutive rows of a Parquet file, which is read through and never held."""
-    with pq.ParquetFile(path) as file:
+    """``id, ra, dec`` of consecutive rows of a Parquet file, which is read through and never held.
+
+    Raises:
+        UserError: it is damaged, or has fewer rows.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as err:
+        raise damaged(path.parent, f"{path.name} cannot be read ({err})") from err
+    with file:
+        if file.metadata.num_rows < rows.stop or "id" not in file.schema_arrow.names:
+            raise damaged(path.parent, f"{path.name} has {file.metadata.num_rows} rows for {rows.stop} images or more")
         present = [name for name in ("id", "ra", "dec") if name in file.schema_arrow.names]
         held: dict[str, list] = {name: [] for name in present}
         start = 0
@@ -105,7 +124,8 @@ def _catalog_columns(path: Path, rows: range, size: int) -> Iterator[tuple[list[
                 taken = {name: values[:size] for name, values in held.items()}
                 held = {name: values[size:] for name, values in held.items()}
                 nothing = [None] * len(taken["id"])
-                yield [str(name) for name in taken["id"]], taken.get("ra", nothing), taken.get("dec", nothing)
+                ra, dec = (_known(taken.get(name, nothing)) for name in ("ra", "dec"))
+                yield [str(name) for name in taken["id"]], ra, dec
             if done:
                 return
 
@@ -150,11 +170,11 @@ def is_set(path: Path) -> bool:
         return (path / "manifest.json").exists()
     with open(path, "rb") as file, contextlib.suppress(BadImageError):  # a damaged one is a file like any other
         if is_hdf5(path):
-            with _hdf5(path) as root:
-                return _image_key(root) is not None
+            with _hdf5(path) as root, _reading(path):
+                return image_set_key(root) is not None
         if file.read(6) == NPY_START:
             file.seek(0)
-            return _looks_like_a_set(npy_header(file, path.name)[0])
+            return looks_like_a_set(npy_header(file, path.name)[0])
     return False
 
 
@@ -174,14 +194,20 @@ def open_set(path: Path) -> Iterator[ImageSet]:
         yield _from_array(path, NpyRows(path))
         return
     with _hdf5(path) as root:
-        key = _image_key(root)
-        if key is None:
-            raise UserError(f"{path.name!r} has no array of images (n, bands, height, width).")
-        store = root[key]
-        if store.is_virtual or store.external:
-            raise UserError(f"{path.name}:{key} is kept in another file, which is refused. Copy it into one file.")
-        columns = [_column(root, names, len(store)) for names in (("ra", "RA"), ("dec", "DEC"))]
-        yield _from_array(path, store, columns if all(column is not None for column in columns) else None)
+        with _reading(path):
+            found = _in_hdf5(path, root)
+        yield found
+
+
+def _in_hdf5(path: Path, root: Any) -> ImageSet:
+    key = image_set_key(root)
+    if key is None:
+        raise UserError(f"{path.name!r} has no array of images (n, bands, height, width).")
+    store = root[key]
+    if store.is_virtual or store.external:
+        raise UserError(f"{path.name}:{key} is kept in another file, which is refused. Copy it into one file.")
+    columns = [_column(root, names, len(store)) for names in (("ra", "RA"), ("dec", "DEC"))]
+    return _from_array(path, store, columns if all(column is not None for column in columns) else None)
 
 
 def _from_array(path: Path, store: Any, sky: Any = None) -> ImageSet:
@@ -199,35 +225,24 @@ def _from_array(path: Path, store: Any, sky: Any = None) -> ImageSet:
     return ImageSet(path, shape[0], one, store, last, sky=sky)
 
 
-def _looks_like_a_set(shape: tuple[int, ...]) -> bool:
-    """(n, c, h, w), or (n, h, w) with more planes than one image has bands and no bands at the end."""
-    return len(shape) == 4 or (len(shape) == 3 and shape[0] > MAX_CHANNELS and shape[2] > MAX_CHANNELS)
+@contextlib.contextmanager
+def _hdf5(path: Path) -> Iterator[Any]:
+    """The root of an HDF5 file; errors of who works with it are not the file's."""
+    import h5py
+
+    with _reading(path):
+        root = h5py.File(path, "r")
+    with root:
+        yield root
 
 
 @contextlib.contextmanager
-def _hdf5(path: Path) -> Iterator[Any]:
-    import h5py
-
+def _reading(path: Path) -> Iterator[None]:
+    """What libraries say of damaged bytes, as one message."""
     try:
-        with h5py.File(path, "r") as root:
-            yield root
-    except (OSError, RuntimeError) as err:
-        raise BadImageError("damaged file", f"{path.name!r} is damaged HDF5: {err}.") from err
-
-
-def _image_key(root: Any) -> str | None:
-    """The array of images in the root: ``images`` first, else the only one that looks like a set. Links stay closed."""
-    import h5py
-
-    own = [key for key in root if isinstance(root.get(key, getlink=True), h5py.HardLink)]
-    found = [key for key in own if isinstance(root[key], h5py.Dataset) and root[key].dtype.kind in "buif"
-             and _looks_like_a_set(root[key].shape)]  # fmt: skip
-    if "images" in found:
-        return "images"
-    if len(found) > 1:
-        raise UserError(f"{Path(root.filename).name!r} has several arrays of images: {', '.join(found)}. Name the one "
-                        "to be used 'images'.")  # fmt: skip
-    return found[0] if found else None
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError) as err:
+        raise BadImageError("damaged file", f"{path.name!r} is damaged: {err}. Copy it again.") from err
 
 
 def _column(root: Any, names: tuple[str, ...], count: int) -> Any:

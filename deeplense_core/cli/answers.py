@@ -93,7 +93,7 @@ def _calibrate(args) -> None:
 
 
 def _predict(args) -> int:
-    from deeplense_core.bands import parse_bands, plan_bands
+    from deeplense_core.bands import BandRule, parse_bands
     from deeplense_core.bulk.sets import predict_any
     from deeplense_core.bulk.shards import parse_shard
     from deeplense_core.trained import load_model
@@ -106,11 +106,9 @@ def _predict(args) -> int:
             raise UserError("--shard and --bands are for classify and find; super-resolution takes files whole.")
         return _enhance(args, model)
 
-    def plan(have):
-        return plan_bands(have, model.shape[0], model.card["bands"], chosen)
-
+    rule = BandRule(model.shape[0], tuple(model.card["bands"]), chosen)
     with resumable("predicting") as update:
-        made, out = predict_any(model, args.paths, args.out, args.pixel_scale, args.workers, update, shard, plan)
+        made, out = predict_any(model, args.paths, args.out, args.pixel_scale, args.workers, update, shard, rule)
     tell_skipped(made, "images")
     print(f"{made.done} images in {out}, {made.failed} skipped")
     return 0

@@ -26,7 +26,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.images import BadImageError, LensImage, check_pixels, read_image, to_chw
 from deeplense_core.ingest.arrays import copy_array
 from deeplense_core.ingest.cutouts import Cutouts, copy_cutouts, find_cutouts, look_at_cutouts
-from deeplense_core.ingest.image_folders import LISTED, Item, Skipped, Tree, scan
+from deeplense_core.ingest.image_folders import LISTED, Item, Skipped, Tree, rounded_scale, scan
 from deeplense_core.ingest.pairs import check_scale, copy_pairs, is_pairs, match, side
 from deeplense_core.ingest.safe_pickle import read_image_and_mass
 from deeplense_core.photometry import measure
@@ -64,32 +64,32 @@ def pairs(tree: Tree, sample: Sample) -> bool:
 @LAYOUTS.register("common-test", tree="{train,val}/{no,sphere,vort}/*.npy", pixel_scale_arcsec={150: 0.05})
 def common_test(tree: Tree, sample: Sample) -> bool:
     """The Common Test set: train and val folders of no, sphere, vort, one channel."""
-    return tree.has_splits and set(tree.classes) <= SUBSTRUCTURE and sample.shape[0] == 1
+    return _is_substructure(tree) and tree.has_splits and sample.shape[0] == 1
 
 
 @LAYOUTS.register("model-4", tree="{train,val}/{no,cdm,axion}/*.npy")
 def model_4(tree: Tree, sample: Sample) -> bool:
     """DeepLense Model IV: train and val folders of no, cdm, axion, three channels, stored last."""
-    return tree.has_splits and set(tree.classes) <= SUBSTRUCTURE and sample.shape[0] == 3
+    return _is_substructure(tree) and tree.has_splits and sample.shape[0] == 3
 
 
 @LAYOUTS.register("model-1-3", tree="{axion,cdm,no_sub}/*.npy", pixel_scale_arcsec={150: 0.05})
 def model_1_3(tree: Tree, sample: Sample) -> bool:
     """DeepLense Models I to III: axion, cdm, no_sub; axion pickled as [image, mass], or 150 x 150 pixels."""
     square = sample.shape == (1, 150, 150)
-    return not tree.has_splits and set(tree.classes) <= SUBSTRUCTURE and (sample.pickled or square)
+    return _is_substructure(tree) and not tree.has_splits and (sample.pickled or square)
 
 
 @LAYOUTS.register("foundation", tree="{no_sub,cdm,axion}/*.npy")
 def foundation(tree: Tree, sample: Sample) -> bool:
     """The foundation-model set: no_sub, cdm, axion, 64 x 64, plain arrays."""
-    return not tree.has_splits and set(tree.classes) <= SUBSTRUCTURE and sample.shape == (1, 64, 64)
+    return _is_substructure(tree) and not tree.has_splits and sample.shape == (1, 64, 64)
 
 
 @LAYOUTS.register("lens-finding-2025", tree="{train,test}_{lenses,nonlenses}/*.npy", bands=("g", "r", "i"))
 def lens_finding_2025(tree: Tree, sample: Sample) -> bool:
     """Lens finding 2025: train and test folders of lenses and nonlenses, g, r, i, each scaled to [0, 1]."""
-    return set(tree.classes) <= set(LENS_CLASSES) and tree.has_splits and sample.shape[0] == 3
+    return _is_lens_finding(tree) and tree.has_splits and sample.shape[0] == 3
 
 
 @LAYOUTS.register("lens-finding-2024", tree="{easy,hard}/*_<BAND>-<ID>.fits, {easy,hard}_*.csv", cutouts=True)
@@ -126,6 +126,14 @@ def split_folders(tree: Tree, sample: Sample) -> bool:
 def class_folders(tree: Tree, sample: Sample) -> bool:
     """Any folder of class folders; NPY, NPZ, FITS, HDF5, PNG, JPEG or TIFF."""
     return not tree.has_splits and bool(tree.classes)
+
+
+def _is_substructure(tree: Tree) -> bool:
+    return bool(tree.classes) and set(tree.classes) <= SUBSTRUCTURE
+
+
+def _is_lens_finding(tree: Tree) -> bool:
+    return bool(tree.classes) and set(tree.classes) <= set(LENS_CLASSES)
 
 
 def ingest(
@@ -195,11 +203,11 @@ def _ingest_cutouts(
     progress: Callable[[int, int], None] | None, pixel_scale_arcsec: float | None, seed: int,
 ) -> Dataset:
     """A data set of cutouts and their table; arguments as for :func:`ingest`."""
-    shape = look_at_cutouts(cutouts)
+    shape, scale = look_at_cutouts(cutouts)
     facts = {"kind": "ingest", "path": str(source.absolute()), "layout": cutouts.layout}
     with DatasetWriter(
         out, classes=LENS_CLASSES, shape=(len(cutouts.bands), *shape), source=facts, bands=cutouts.bands, seed=seed,
-        pixel_scale_arcsec=pixel_scale_arcsec, total=len(cutouts.files),
+        pixel_scale_arcsec=pixel_scale_arcsec or scale, total=len(cutouts.files),
     ) as writer:  # fmt: skip
         report = copy_cutouts(cutouts, shape, writer, progress)
         return writer.finish(fractions, report, audit=audit)
@@ -254,7 +262,7 @@ def look(tree: Tree, channels: str) -> Sample:
     step = max(1, len(tree.items) // _SAMPLED)
     shapes: Counter[tuple[int, int, int]] = Counter()
     firsts: dict[tuple[int, int, int], LensImage] = {}
-    scales: Counter[float | None] = Counter()
+    scales: set[float | None] = set()
     pickled, error = False, None
     for item in tree.items[::step]:
         try:
@@ -265,13 +273,13 @@ def look(tree: Tree, channels: str) -> Sample:
         c, h, w = image.pixels.shape
         shapes[c, h, w] += 1
         firsts.setdefault((c, h, w), image)
-        scales[None if image.pixel_scale_arcsec is None else round(image.pixel_scale_arcsec, 5)] += 1
+        scales.add(rounded_scale(image))
         pickled |= "mass" in image.meta
     if not shapes:
         raise UserError(f"None of the {len(tree.items)} files can be used. The first: {error}")
     shape = max(shapes, key=lambda s: (shapes[s], s))
     first = firsts[shape]
-    scale = scales.most_common(1)[0][0] if len(scales) == 1 else None
+    scale = scales.pop() if len(scales) == 1 else None
     return Sample(
         shape,
         first.meta["array_shape"],
@@ -322,6 +330,7 @@ def _copy(
     skipped, batch, kept = tree.skipped, [], 0
     first: dict[bytes, Item] = {}
     crossing: list[list[str]] = []
+    with_features = _is_lens_finding(tree)
     for done, item in enumerate(tree.items, start=1):
         try:
             image = _usable(item, sample, channels)
@@ -334,7 +343,7 @@ def _copy(
         except BadImageError as err:
             skipped.add(item.id, err.reason, str(err))
         if len(batch) == _BATCH or (done == len(tree.items) and batch):
-            _append(batch, sample, writer)
+            _append(batch, sample, writer, with_features)
             batch = []
         if progress is not None:
             progress(done, len(tree.items))
@@ -368,7 +377,9 @@ def _note_twin(item: Item, twin: Item, skipped: Skipped, crossing: list[list[str
         crossing.append([twin.id, item.id])
 
 
-def _append(batch: Sequence[tuple[Item, LensImage]], sample: Sample, writer: DatasetWriter) -> None:
+def _append(
+    batch: Sequence[tuple[Item, LensImage]], sample: Sample, writer: DatasetWriter, with_features: bool
+) -> None:
     rows: dict[str, Any] = {
         "id": [item.id for item, _ in batch],
         "split": [item.split for item, _ in batch],
@@ -378,7 +389,7 @@ def _append(batch: Sequence[tuple[Item, LensImage]], sample: Sample, writer: Dat
         masses = [image.meta.get("mass") for _, image in batch]
         rows["truth_axion_mass"] = np.array([np.nan if m is None else m for m in masses], dtype=np.float64)
     images = np.stack([image.pixels for _, image in batch])
-    if {item.label for item, _ in batch} <= set(LENS_CLASSES):
+    if with_features:
         rows |= measure(images, sample.bands)
     writer.append(images, rows)
 

@@ -68,5 +68,6 @@ def number_columns(path: Path, count: int) -> Mapping[str, np.ndarray]:
             if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
                 continue
             if data.shape == (count,) and data.dtype.kind in "buif":
-                found[name] = np.array(data)
+                values = np.array(data)
+                found[name] = values.astype(values.dtype.newbyteorder("="))  # Parquet has one order of bytes
     return found

@@ -21,7 +21,7 @@ from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import DatasetWriter
 from deeplense_core.errors import UserError
 from deeplense_core.images import BadImageError, read_image
-from deeplense_core.ingest.image_folders import Skipped
+from deeplense_core.ingest.image_folders import Skipped, rounded_scale
 from deeplense_core.photometry import measure
 
 LAYOUTS = {"no_source": "lens-finding-2024", "is_lens": "bologna"}
@@ -84,23 +84,31 @@ def find_cutouts(source: Path) -> Cutouts | None:
 
 def _read_table(path: Path) -> pd.DataFrame | None:
     """A table that has an ID and tells lenses, its columns named as they are and ``label`` added; else None."""
-    if path.stat().st_size > _MAX_TABLE_BYTES:
-        return None
     try:
-        table = pd.read_csv(path, comment="#", skipinitialspace=True)
+        if path.stat().st_size > _MAX_TABLE_BYTES:
+            return None
+        names = pd.read_csv(path, comment="#", skipinitialspace=True, nrows=0).columns
+        by_name = {str(name).strip().lower(): name for name in names}
+        tells = next((column for column in LAYOUTS if column in by_name), None)
+        if "id" not in by_name or tells is None:
+            return None
+        # As text: beside an empty line, numbers would become fractions, and long ones other numbers.
+        table = pd.read_csv(path, comment="#", skipinitialspace=True, dtype={by_name["id"]: str})
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError):
         return None
-    by_name = {str(name).strip().lower(): name for name in table.columns}
-    tells = next((column for column in LAYOUTS if column in by_name), None)
-    if "id" not in by_name or tells is None:
-        return None
+    table = table.dropna(subset=[by_name["id"]])
     value: np.ndarray = np.asarray(pd.to_numeric(table[by_name[tells]], errors="coerce"), dtype=np.float64)
     lens = value == 0 if tells == "no_source" else value > 0
     table = table.rename(columns={by_name["id"]: "id"}).drop(columns=by_name[tells])
     table["label"] = np.where(np.isnan(value), "", np.where(lens, *LENS_CLASSES))
-    table["id"] = table["id"].astype(str).str.strip()
+    table["id"] = table["id"].map(_number)
     table.attrs["layout"] = LAYOUTS[tells]
     return table
+
+
+def _number(text: str) -> str:
+    """A number without the zeros that a file name or a table may write before it."""
+    return text.strip().lstrip("0") or "0"
 
 
 def _files(source: Path) -> dict[str, dict[str, Path]]:
@@ -111,7 +119,8 @@ def _files(source: Path) -> dict[str, dict[str, Path]]:
     for path, match in files:
         below = path.relative_to(source).parts
         sort = below[0] if len(below) > 1 and below[0].lower() in ("easy", "hard", "train", "test") else ""
-        name = f"{sort}/{match['id']}" if sort else match["id"]
+        number = _number(match["id"])
+        name = f"{sort}/{number}" if sort else number
         found.setdefault(name, {})[match["band"].lower()] = path
     return found
 
@@ -154,22 +163,26 @@ def copy_cutouts(
             "skipped_files": cutouts.skipped.files, "notes": notes}  # fmt: skip
 
 
-def look_at_cutouts(cutouts: Cutouts) -> tuple[int, int]:
-    """Height and width that most of the first images have.
+def look_at_cutouts(cutouts: Cutouts) -> tuple[tuple[int, int], float | None]:
+    """Height and width that most of some images have, and the side of a pixel in arcsec where they agree on it.
 
     Raises:
         UserError: when none can be read, with the reason of the first.
     """
     shapes: Counter[tuple[int, int]] = Counter()
+    scales: set[float | None] = set()
     error: BadImageError | None = None
     for path in _some(cutouts):
         try:
-            shapes[read_image(path).pixels.shape[1:]] += 1
+            image = read_image(path)
         except BadImageError as err:
             error = error or err
+            continue
+        shapes[image.pixels.shape[1:]] += 1
+        scales.add(rounded_scale(image))
     if not shapes:
         raise UserError(f"None of the files can be used. The first: {error}")
-    return max(shapes, key=lambda shape: (shapes[shape], shape))
+    return max(shapes, key=lambda shape: (shapes[shape], shape)), scales.pop() if len(scales) == 1 else None
 
 
 def _some(cutouts: Cutouts) -> Iterator[Path]:

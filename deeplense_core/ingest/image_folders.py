@@ -16,6 +16,8 @@ from pathlib import Path
 
 from deeplense_core.classes import canonical_class
 from deeplense_core.errors import UserError
+from deeplense_core.images import LensImage
+from deeplense_core.workspace import readable
 
 _SPLIT_AND_CLASS = re.compile(r"(train|val|test)_(lens(?:es)?|non_?lens(?:es)?)", re.IGNORECASE)
 """Folders that name both, as the lens-finding set of 2025 has them."""
@@ -71,6 +73,11 @@ class Tree:
         return tuple(sorted({item.label for item in self.items} - {""}))
 
 
+def rounded_scale(image: LensImage) -> float | None:
+    """Side of a pixel in arcsec, so rounded that images of one camera agree on it."""
+    return None if image.pixel_scale_arcsec is None else round(image.pixel_scale_arcsec, 5)
+
+
 def scan(source: Path) -> Tree:
     """Lists the files of a source without opening any; of a folder without folders, as images without a label.
 
@@ -86,7 +93,7 @@ def scan(source: Path) -> Tree:
     root = _unwrap(source)
     folders = _folders(root)
     if not folders:
-        items = [Item(path, _text(path.name), "", "") for path in sorted(root.iterdir()) if path.name[:1] != "."]
+        items = [Item(path, readable(path.name), "", "") for path in sorted(root.iterdir()) if path.name[:1] != "."]
         if not items:
             raise UserError(f"{str(source)!r} is empty. Give a folder that holds one folder of images a class.")
         return Tree(items, Skipped())
@@ -142,15 +149,10 @@ def _folders(folder: Path) -> list[Path]:
 
 def _files(folder: Path, root: Path, split: str, skipped: Skipped) -> Iterator[Item]:
     both = _SPLIT_AND_CLASS.fullmatch(folder.name)
-    label = canonical_class(both[2] if both else _text(folder.name))
+    label = canonical_class(both[2] if both else readable(folder.name))
     for path in sorted(folder.iterdir()):
-        name = _text(path.relative_to(root).as_posix())
+        name = readable(path.relative_to(root).as_posix())
         if path.is_dir():
             skipped.add(name, "folder in a class folder", "Images must lie directly in their class's folder.")
         elif not path.name.startswith("."):
             yield Item(path, name, label, split)
-
-
-def _text(name: str) -> str:
-    """A file name as text that can be stored, whatever its bytes are."""
-    return os.fsencode(name).decode("utf-8", "replace")

@@ -134,7 +134,12 @@ class Decoder:
     def _ask(self, request: dict[str, Any]) -> socket.socket:
         if self._connection is None:
             self._connection = _FORKER.connect(self._kind)
-        send(self._connection, request)
+        try:
+            send(self._connection, request)
+        except OSError:  # the worker was ended from outside, while it had no file
+            self.close()
+            self._connection = _FORKER.connect(self._kind)
+            send(self._connection, request)
         return self._connection
 
     def _answer(self, connection: socket.socket, name: str) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def pixel_scale_arcsec(header: Any) -> float | None:
     """
     types = [str(header.get(f"CTYPE{axis}", "")) for axis in (1, 2)]
     if types[0][:4] in ("RA--", "GLON", "ELON") and types[1][:4] in ("DEC-", "GLAT", "ELAT"):
-        scale = 3600 * math.sqrt(abs(float(np.linalg.det(_cd_matrix(header)))))
+        scale = 3600 * math.sqrt(abs(float(np.linalg.det(cd_matrix(header)))))
     else:
         scale = math.nan if any(types) else _plain_scale(header)
     if not 0 < scale < math.inf:
@@ -186,7 +186,7 @@ def _scale_of_area(header: Any) -> float:
     return math.sqrt(square_arcsec) if square_arcsec > 0 else math.nan
 
 
-def _cd_matrix(header: Any) -> np.ndarray:
+def cd_matrix(header: Any) -> np.ndarray:
     """Degrees on the sky per pixel, (2, 2)."""
     if any(f"CD{i}_{j}" in header for i in (1, 2) for j in (1, 2)):
         return np.array([[_number(header, f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)])

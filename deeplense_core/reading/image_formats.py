@@ -17,10 +17,12 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from deeplense_core.errors import UserError
 from deeplense_core.reading.image_checks import MAX_CHANNELS, MAX_FILE_BYTES, BadImageError, check_size
 from deeplense_core.registry import nearest
 
@@ -156,19 +158,52 @@ def _read_hdf5(file: IO[bytes], name: str, options: Mapping[str, Any]) -> tuple[
             hard = [str(k) for k in root if isinstance(root.get(k, getlink=True), h5py.HardLink)]
             arrays: dict[str, Any] = {k: root[k] for k in hard if isinstance(root[k], h5py.Dataset)}
             row = options.get("row")
-            axes = (2, 3) if row is None else (3, 4)
-            images = [k for k, data in arrays.items() if data.ndim in axes and k != "transform_pix2angle"]
-            key = options["key"] or next((k for k in ("images", "image_data", "image", *images) if k in images), "")
+            if row is None:
+                images = [k for k, data in arrays.items() if data.ndim in (2, 3) and k != "transform_pix2angle"]
+                first = next((k for k in ("images", "image_data", "image", *images) if k in images), None)
+            else:
+                images = [k for k, data in arrays.items() if looks_like_a_set(data.shape)]
+                first = image_set_key(root)
+            key = options["key"] or first
             if key not in images:
-                raise BadImageError("no image", f"{name!r} has no 2-D or 3-D data set {key!r}. {nearest(key, images)}")
+                what = "2-D or 3-D data set" if row is None else "set of images"
+                wanted = f" {key!r}. {nearest(key, images)}" if key else "."
+                raise BadImageError("no image", f"{name!r} has no {what}{wanted}".strip())
             pixels = _hdf5_pixels(arrays[key], f"{name}:{key}", row)
             facts: dict[str, Any] = {"key": key, "keys": images}
             if "transform_pix2angle" in arrays and arrays["transform_pix2angle"].shape == (2, 2):
-                matrix = _hdf5_pixels(arrays["transform_pix2angle"], name).astype(float)
-                facts["pixel_scale_arcsec"] = math.sqrt(abs(float(np.linalg.det(matrix))))
+                (a, b), (c, d) = _hdf5_pixels(arrays["transform_pix2angle"], name).astype(float).tolist()
+                if 0 < abs(a * d - b * c) < math.inf:
+                    facts["pixel_scale_arcsec"] = math.sqrt(abs(a * d - b * c))
             return pixels, facts
     except (OSError, RuntimeError, KeyError, ValueError) as err:
         raise BadImageError("damaged file", f"{name!r} is damaged HDF5: {err}.") from err
+
+
+def looks_like_a_set(shape: tuple[int, ...]) -> bool:
+    """(n, c, h, w), or (n, h, w) with more planes than one image has bands and no bands at the end."""
+    return len(shape) == 4 or (len(shape) == 3 and shape[0] > MAX_CHANNELS and shape[2] > MAX_CHANNELS)
+
+
+def image_set_key(root: Any) -> str | None:
+    """The array of images in the root of an HDF5 file: ``images``, else the only one that looks like a set.
+
+    Links stay closed.
+
+    Raises:
+        UserError: there are several.
+    """
+    import h5py
+
+    own = [key for key in root if isinstance(root.get(key, getlink=True), h5py.HardLink)]
+    found = [key for key in own if isinstance(root[key], h5py.Dataset) and root[key].dtype.kind in "buif"
+             and looks_like_a_set(root[key].shape)]  # fmt: skip
+    if "images" in found:
+        return "images"
+    if len(found) > 1:
+        raise UserError(f"{Path(root.filename).name!r} has several arrays of images: {', '.join(found)}. Name the one "
+                        "to be used 'images'.")  # fmt: skip
+    return found[0] if found else None
 
 
 def _hdf5_pixels(data: Any, name: str, row: int | None = None) -> np.ndarray:

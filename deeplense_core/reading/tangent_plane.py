@@ -37,6 +37,8 @@ class TangentPlane:
         """
         from astropy.io import fits
 
+        from deeplense_core.reading.fits_image import cd_matrix
+
         name = image.meta.get("name", "The image")
         text = image.meta.get("wcs")
         if not text:
@@ -47,11 +49,9 @@ class TangentPlane:
         if kinds != ["RA---TAN", "DEC--TAN"]:
             raise UserError(f"{name!r} has coordinates of kind {', '.join(kinds)}; only RA---TAN, DEC--TAN can be "
                             "registered. Reproject it first.")
-        if "CD1_1" in cards:
-            matrix = [[float(cards.get(f"CD{i}_{j}", 0.0)) for j in (1, 2)] for i in (1, 2)]
-        else:
-            matrix = [[float(cards.get(f"PC{i}_{j}", float(i == j))) * float(cards.get(f"CDELT{i}", 1.0))
-                       for j in (1, 2)] for i in (1, 2)]  # fmt: skip
+        if float(cards.get("LONPOLE", 180.0)) != 180:
+            raise UserError(f"{name!r} has a turned pole (LONPOLE), which cannot be registered. Reproject it first.")
+        matrix = cd_matrix(cards).tolist()
         if not abs(np.linalg.det(matrix)) > 0:
             raise UserError(f"{name!r} has coordinates without a pixel size (its CD matrix is singular).")
         (a, b), (c, d) = matrix

@@ -19,6 +19,7 @@ import math
 import os
 import shutil
 import tempfile
+import threading
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
 from deeplense_core.reading import decode
 from deeplense_core.reading.image_checks import MAX_FILE_BYTES, BadImageError
@@ -43,6 +45,8 @@ _CHUNK = 2**20
 _NAME_LENGTH = 255
 _FOLDER_BYTES = 8192
 """What a folder and its small files take on disk."""
+_MOVING = threading.Lock()
+"""Held while a file comes into its place in the store, or its folder goes."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +133,9 @@ def tidy(limit_bytes: int = STORE_BYTES, keep: list[Upload] | None = None) -> in
         keep: Uploads that stay in any case.
     """
     staying = {upload.id for upload in keep or ()}
-    entries = sorted(_entries(), reverse=True)  # the youngest first
-    left = 0
+    entries = sorted(_entries())  # what was used longest ago first
+    left = sum(size for _, size, _ in entries)
     for _, size, folder in entries:
-        left += size
         if left > limit_bytes and folder.name not in staying:
             left -= size
             _remove(folder)
@@ -180,7 +183,7 @@ def _quarantine() -> Iterator[Path]:
         yield folder
     except OSError as err:
         if is_disk_full(err):
-            raise disk_full(folder, 0) from err
+            raise disk_full(folder) from err
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -207,11 +210,13 @@ def _too_large(name: str, limit: int) -> BadImageError:
 
 
 def _keep(upload: Upload, file: Path) -> Upload:
-    """Moves a file from quarantine into the store."""
+    """Moves a file from quarantine into the store, unless it is there: a session that opens it may open no other."""
     folder = _folder(upload.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    os.replace(file, folder / "original")
-    os.utime(folder)
+    with _MOVING:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "original").exists():
+            os.replace(file, folder / "original")
+        os.utime(folder)
     return upload
 
 
@@ -250,7 +255,7 @@ def _kept_image(path: Path) -> LensImage | None:
 def _keep_image(path: Path, image: LensImage) -> None:
     report = {"shape": image.pixels.shape, "pixel_scale_arcsec": image.pixel_scale_arcsec, "bands": image.bands,
               "meta": dict(image.meta)}  # fmt: skip
-    with contextlib.suppress(FileNotFoundError):  # removed by another session, to make room
+    with contextlib.suppress(FileNotFoundError, UserError):  # removed by another session to make room; a full disk
         atomic_write(path.with_suffix(".f32"), image.pixels.tobytes(), durable=False)
         atomic_write(path.with_suffix(".json"), json.dumps(report).encode(), durable=False)
 
@@ -267,5 +272,6 @@ def _remove(folder: Path) -> None:
     """Out of sight at once, so that no reader meets half of it."""
     doomed = _store() / f"{TEMPORARY}gone-{folder.name}"
     with contextlib.suppress(OSError):
-        os.rename(folder, doomed)
+        with _MOVING:
+            os.rename(folder, doomed)
         shutil.rmtree(doomed, ignore_errors=True)

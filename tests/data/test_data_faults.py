@@ -267,6 +267,7 @@ SPOILT = {
     "odd shape": (lambda f: edit_manifest(f, shape=[4, 4]), "lacks a proper shape"),
     "empty": (lambda f: edit_manifest(f, count=0), "holds no images"),
     "short images": (lambda f: cut(f / "images.npy", 3), "images.npy has 1405 bytes where 1408 are expected"),
+    "long images": (lambda f: (f / "images.npy").write_bytes((f / "images.npy").read_bytes() + b"x"), "has 1409 bytes"),
     "no images": (lambda f: (f / "images.npy").unlink(), "images.npy is missing"),
     "no catalogue": (lambda f: (f / "catalog.parquet").unlink(), "catalog.parquet is missing"),
 }

@@ -80,6 +80,13 @@ def test_npz_key_can_be_chosen(tmp_path):
         read_image(tmp_path / "x.npz", key="c")
 
 
+def test_a_plane_keeps_the_name_of_its_band(tmp_path):
+    np.savez(tmp_path / "x.npz", images=PIXELS + np.arange(3)[:, None, None], filters=np.array(["g", "r", "i"]))
+    assert read_image(tmp_path / "x.npz").bands == ("g", "r", "i")
+    image = read_image(tmp_path / "x.npz", plane=1)
+    assert (image.bands, image.pixels[0, 0, 0]) == (("r",), 1)
+
+
 @pytest.mark.parametrize(
     ("mode", "dtype", "name"),
     [("L", "u1", "x.png"), ("L", "u1", "x.tif"), ("I;16", "<u2", "x.png"), ("I;16", "<u2", "x.tif"),
@@ -150,6 +157,19 @@ def test_fits_without_a_wcs_has_no_pixel_scale(tmp_path):
     assert "ra_deg" not in image.meta
 
 
+def test_planes_of_a_deep_fits_cube(tmp_path):
+    """A spectral cube has more planes than columns, and the file says which axis is which."""
+    cube = np.random.default_rng(0).random((40, 20, 30)).astype(np.float32)
+    path = fits_file(tmp_path / "x.fits", fits.ImageHDU(cube))
+    fits.writeto(tmp_path / "y.fits", cube)
+    for name in (path, tmp_path / "y.fits"):
+        image = read_image(name, plane=7)
+        assert image.meta["planes"] == 40
+        np.testing.assert_array_equal(image.pixels[0], cube[7])
+    fits.writeto(tmp_path / "z.fits", np.moveaxis(cube[:3], 0, 2))
+    np.testing.assert_array_equal(read_image(tmp_path / "z.fits").pixels, cube[:3])
+
+
 def test_fits_takes_sci_else_the_first_image_else_what_was_asked_for(tmp_path):
     table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=np.ones(3))])
     one_d = fits.ImageHDU(np.arange(5.0), name="SPECTRUM")
@@ -180,6 +200,13 @@ def test_hdf5_in_lenstronomys_layout(tmp_path):
     image = read_image(tmp_path / "x.h5")
     np.testing.assert_array_equal(image.pixels[0], PIXELS)
     assert image.pixel_scale_arcsec == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_hdf5_with_a_pixel_scale_that_is_none(tmp_path, value):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["image_data"], file["transform_pix2angle"] = PIXELS, np.full((2, 2), value)
+    assert read_image(tmp_path / "x.h5").pixel_scale_arcsec is None
 
 
 @pytest.mark.parametrize(
@@ -265,6 +292,12 @@ def tile_bomb(path):
         at = content.index(f"ZNAXIS{axis} ".encode())
         content = content[: at + 10] + f"{50_000:>20}".encode() + content[at + 30 :]
     return content
+
+
+def damaged_tiles(path):
+    pixels = np.arange(1024, dtype=np.int16).reshape(32, 32) % 99
+    content = fits_bytes(fits.CompImageHDU(pixels, tile_shape=(8, 32)))
+    return content[:-2880] + b"\xff" * 700 + content[-2180:]
 
 
 def huge_fits(path):
@@ -365,6 +398,7 @@ BAD = {
     "table-only FITS": (table_only, "no image", "no 2-D or 3-D image among its HDUs.*BinTableHDU"),
     "FITS tile bomb": (tile_bomb, "too large", r"claims shape \(50000, 50000\)"),
     "FITS claims GB": (huge_fits, "too large", "claims shape"),
+    "FITS of damaged tiles": (damaged_tiles, "damaged file", "is damaged .*Copy it again"),
     "truncated FITS": (fits_bytes(fits.ImageHDU(PIXELS))[:-2880], "truncated file", "cut short"),
     "FITS header only": (b"SIMPLE  =                    T", "damaged file", "damaged FITS"),
     "gzip of text": (gzip.compress(b"hello"), "unknown format", "what is inside is not FITS"),
@@ -376,6 +410,8 @@ BAD = {
     "HDF5 soft link": (soft_link, "no image", "no 2-D or 3-D data set"),
     "HDF5 external storage": (external_storage, "external storage", "in another file, which is refused"),
     "HDF5 virtual": (virtual_storage, "external storage", "in another file, which is refused"),
+    "HDF5 without an image": (lambda path: hdf5_bytes(path, lambda root, _: root.create_dataset("x", data=range(5))),
+                              "no image", r"has no 2-D or 3-D data set\.$"),
     "HDF5 claims GB": (huge_hdf5, "too large", "claims shape"),
 }
 

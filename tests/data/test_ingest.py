@@ -317,6 +317,24 @@ def test_one_class_only_is_taken_with_a_warning(fill, src, out):
     assert any("one class only, a" in note for note in dataset.manifest["report"]["notes"])
 
 
+def test_a_folder_of_lenses_beside_other_classes(fill, src, out):
+    """One batch holds nothing but lenses: its columns are those of all others."""
+    fill("lens", 70, (8, 8))
+    fill("spiral", 70, (8, 8))
+    dataset = ingest(src, out)
+    assert (dataset.classes, len(dataset)) == (("lens", "spiral"), 140)
+    assert list(dataset.catalog.columns) == ["id", "split", "label"]
+
+
+@pytest.mark.parametrize("shape", [(150, 150), (64, 64)])
+def test_images_without_a_label_are_of_no_published_set(fill, src, out, shape):
+    """Their size alone does not say how large a pixel is on the sky."""
+    fill("", 5, shape)
+    dataset = ingest(src, out)
+    assert dataset.manifest["source"]["layout"] == "unlabelled-folder"
+    assert dataset.pixel_scale_arcsec is None
+
+
 def test_folders_beside_the_splits_are_said(fill, src, out):
     for name in ("a", "b"):
         fill(f"train/{name}", 5, (8, 8))

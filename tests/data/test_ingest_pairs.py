@@ -7,6 +7,7 @@ from deeplense_core.audit import audit
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.ingest import ingest
+from deeplense_core.ingest.pairs import check_scale
 
 
 @pytest.fixture
@@ -98,6 +99,14 @@ def test_a_pair_that_came_twice_is_kept_once(src, pair, tmp_path):
     made = ingest(src, tmp_path / "out")
     assert skipped(made) == {"3": "duplicate"}
     assert len(made) == 2
+
+
+def test_pixel_scales_that_say_another_multiple_are_refused():
+    shapes = (1, 8, 8), (1, 16, 16)
+    assert check_scale(*shapes, (0.2, 0.1)) == check_scale(*shapes, (0.2, 0.1005)) == check_scale(*shapes, (0.2, None))
+    for fine in (0.095, 0.105):
+        with pytest.raises(UserError, match="do not show the same piece of sky"):
+            check_scale(*shapes, (0.2, fine))
 
 
 @pytest.mark.parametrize(("lr", "hr", "words"), [

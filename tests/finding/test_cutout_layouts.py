@@ -18,9 +18,9 @@ def pixels(seed: int, unit: float = 1.0) -> np.ndarray:
     return (image * unit).astype(np.float32)
 
 
-def write_fits(path, image):
+def write_fits(path, image, header=None):
     path.parent.mkdir(parents=True, exist_ok=True)
-    fits.writeto(path, image)
+    fits.writeto(path, image, header)
 
 
 @pytest.fixture
@@ -99,6 +99,26 @@ def test_bologna_is_found_and_masked_pixels_hold_the_sky(tmp_path, space):
     assert table.loc["100001", "feature_snr_vis" if space else "feature_snr_r"] > 5
     reasons = made.manifest["report"]["skipped"]
     assert reasons == {"no image": 1}
+
+
+def test_numbers_are_matched_however_they_are_written(tmp_path):
+    root = tmp_path / "src"
+    for k in (1, 2, 3):
+        write_fits(root / f"imageEUC_VIS-{k:06}.fits", pixels(k))
+    (root / "gone.csv").symlink_to(tmp_path / "nowhere")
+    (root / "t.csv").write_text("ID,is_lens,mag\n1,1,20\n,,\n000002,0,21\n 3,1,22\n")
+    table = ingest(root, tmp_path / "out").catalog
+    assert dict(zip(table["id"], table["label"], strict=True)) == {"1": "lens", "2": "nonlens", "3": "lens"}
+    assert table["feature_mag"].tolist() == [20, 21, 22]
+
+
+@pytest.mark.parametrize(("said", "scale"), [(None, 0.1), (0.2, 0.2)])
+def test_the_pixel_scale_of_the_files_is_kept(tmp_path, said, scale):
+    sky = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CDELT1": -0.1 / 3600, "CDELT2": 0.1 / 3600}
+    for k in (1, 2):
+        write_fits(tmp_path / "src" / f"imageEUC_VIS-{k}.fits", pixels(k), fits.Header(sky))
+    (tmp_path / "src" / "t.csv").write_text("ID,is_lens\n1,1\n2,0\n")
+    assert ingest(tmp_path / "src", tmp_path / "out", pixel_scale_arcsec=said).pixel_scale_arcsec == scale
 
 
 def test_a_hundred_among_bright_pixels_is_no_mask():

@@ -152,8 +152,17 @@ def test_the_tangent_plane_is_that_of_astropy():
         assert TangentPlane.of(LensImage(np.zeros((1, 2, 2)), meta={"wcs": ours.cards()})) == ours
 
 
+def test_a_matrix_without_its_diagonal_is_read_whole():
+    """Cards that are 0 may be left out, as in a frame turned by a quarter."""
+    cards = "\n".join(["CTYPE1  = 'RA---TAN'", "CTYPE2  = 'DEC--TAN'", "CRVAL1  = 150.0", "CRVAL2  = 2.0",
+                       "CD1_2   = 1E-05", "CD2_1   = 2E-05"])  # fmt: skip
+    assert TangentPlane.of(LensImage(np.zeros((1, 2, 2)), meta={"wcs": cards})).matrix == ((0, 1e-5), (2e-5, 0))
+
+
 @pytest.mark.parametrize(("change", "words"), [
-    ({"wcs": None}, "no coordinates"), ({"wcs": "CTYPE1  = 'RA---SIN'\nCTYPE2  = 'DEC--SIN'"}, "RA---SIN"),
+    ({"wcs": None}, "no coordinates"),
+    ({"wcs": "CTYPE1  = 'RA---TAN'\nCTYPE2  = 'DEC--TAN'\nLONPOLE = 90.0"}, "turned pole"),
+    ({"wcs": "CTYPE1  = 'RA---SIN'\nCTYPE2  = 'DEC--SIN'"}, "RA---SIN"),
     ({"wcs": plane(0.03, 220, 10.0, 5.0, 100.0, 100.0).cards()}, "no common piece of sky"),
 ])
 def test_what_cannot_be_registered_is_one_message(made, change, words):

@@ -40,7 +40,9 @@ def test_a_folder_of_cutouts_without_classes(tmp_path):
     assert sum(made.manifest["report"]["skipped"].values()) == 2
 
 
-def test_a_survey_in_one_file_with_its_columns(tmp_path):
+@pytest.mark.parametrize("block", [7, 256])
+def test_a_survey_in_one_file_with_its_columns(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("deeplense_core.ingest.arrays.BLOCK", block)
     images = pictures(40)
     images[7] = images[5]
     images[9, 0, 0, 0] = np.nan
@@ -54,6 +56,14 @@ def test_a_survey_in_one_file_with_its_columns(tmp_path):
     assert made.manifest["report"]["skipped"] == {"duplicate": 1, "values that are not finite": 1}
     assert not {"elsewhere", "spectrum"} & set(made.catalog.columns)
     assert list(made.catalog["id"])[:2] == ["survey.h5[0]", "survey.h5[1]"]
+
+
+def test_columns_in_the_other_order_of_bytes(tmp_path):
+    """As astropy hands on what it has read of FITS tables."""
+    with h5py.File(survey_file(tmp_path / "survey.h5", pictures(12)), "a") as root:
+        root["mag"], root["tile"] = np.arange(12, dtype=">f8"), np.arange(12, dtype=">i4")
+    table = ingest(tmp_path / "survey.h5", tmp_path / "out").catalog
+    assert table["mag"].tolist() == table["tile"].tolist() == list(range(12))
 
 
 def test_bands_last_and_plain_arrays(tmp_path):

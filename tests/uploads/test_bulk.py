@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from astropy.table import Table
 from files_to_upload import PIXELS, fits_bytes, npy_bytes, sky_header, zip_bytes
 from stub_network import StubNetwork
 
+from deeplense_core.bands import BandRule
 from deeplense_core.bulk import files
 from deeplense_core.bulk.files import BATCH, find_files, predict_files
 from deeplense_core.catalog import FORMATS, write_catalog
@@ -115,7 +117,7 @@ def test_another_runs_journal_is_not_mixed_in(network, cutouts, tmp_path):
     network.stop_after = 120
     with pytest.raises(KeyboardInterrupt):
         predict_files(network, [cutouts], tmp_path / "out.csv")
-    with pytest.raises(UserError, match=r"'out.csv.part' is of an interrupted run with another model or pixel scale"):
+    with pytest.raises(UserError, match=r"'out.csv.part' is of an interrupted run with another model"):
         predict_files(network, [cutouts], tmp_path / "out.csv", 0.1)
     (network.folder / "model.safetensors").write_bytes(b"trained on")
     with pytest.raises(UserError, match="another model"):
@@ -123,6 +125,63 @@ def test_another_runs_journal_is_not_mixed_in(network, cutouts, tmp_path):
     (tmp_path / "out.csv.part").write_bytes(b'{"model"')  # killed in its first line
     network.stop_after = 10**9
     assert predict_files(network, [cutouts], tmp_path / "out.csv").done == 200
+
+
+def interrupted(network, paths, out, **options) -> None:
+    network.stop_after = network.images + 70
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(network, paths, out, **options)
+    network.stop_after = 10**9
+
+
+def test_other_images_or_bands_are_not_mixed_in(network, cutouts, tmp_path):
+    interrupted(network, [cutouts], tmp_path / "out.csv")
+    with pytest.raises(UserError, match="of an interrupted run with another model, other images"):
+        predict_files(network, [cutouts / "b"], tmp_path / "out.csv")
+    interrupted(network, [cutouts], tmp_path / "bands.csv", rule=BandRule(1, chosen=(0,)))
+    with pytest.raises(UserError, match="or other settings"):
+        predict_files(network, [cutouts], tmp_path / "bands.csv", rule=BandRule(1))
+
+
+def test_the_same_folder_by_another_path_is_taken_up(network, cutouts, tmp_path, monkeypatch):
+    interrupted(network, [cutouts], tmp_path / "out.csv")
+    monkeypatch.chdir(tmp_path)
+    assert predict_files(network, [Path(cutouts.name)], tmp_path / "out.csv").taken_up > 0
+    assert [row["name"] for row in table(tmp_path / "out.csv")] == NAMES
+
+
+@pytest.mark.parametrize("content", [b"half a download, in one line", b"line one\nhalf a download"])
+def test_a_file_that_is_no_journal_is_left_as_it_is(network, cutouts, tmp_path, content):
+    (tmp_path / "out.csv.part").write_bytes(content)
+    with pytest.raises(UserError, match="delete the file to begin anew"):
+        predict_files(network, [cutouts], tmp_path / "out.csv")
+    assert (tmp_path / "out.csv.part").read_bytes() == content
+
+
+def test_a_journal_damaged_in_the_middle_has_one_message(network, cutouts, tmp_path):
+    interrupted(network, [cutouts], tmp_path / "out.csv")
+    lines = (tmp_path / "out.csv.part").read_bytes().splitlines(keepends=True)
+    (tmp_path / "out.csv.part").write_bytes(b"".join([*lines[:3], lines[3][:9] + b"\0" * 9 + b"\n", *lines[4:]]))
+    with pytest.raises(UserError, match="'out.csv.part' is damaged. Delete it"):
+        predict_files(network, [cutouts], tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_file_names_of_any_bytes(network, tmp_path, ending):
+    (tmp_path / "odd").mkdir()
+    for name in (b"a\xff.npy", b"b\xfe.npy"):
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path / "odd"), name))).write_bytes(npy_bytes())
+    assert predict_files(network, [tmp_path / "odd"], tmp_path / f"out{ending}").done == 2
+
+
+def test_a_disk_that_a_zip_file_fills_is_said(network, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "set.zip").write_bytes(zip_bytes({"1.npy": npy_bytes()}))
+    monkeypatch.setattr(files, "unpack", full)
+    with pytest.raises(UserError, match="No space left on the disk that holds .* MB free. Free some space"):
+        predict_files(network, [tmp_path / "set.zip"], tmp_path / "out.csv")
 
 
 def test_two_processes_do_not_write_one_table(network, cutouts, tmp_path):
@@ -220,3 +279,10 @@ def test_reading_does_not_run_away_from_the_network(cutouts, monkeypatch):
         assert pulled - number < 10
     assert number == 202
     assert max(held) <= (3 + 2) * largest, "the limit, and what each worker had begun"
+
+
+def test_large_images_make_small_batches(cutouts, monkeypatch):
+    monkeypatch.setattr(files, "_HELD_BYTES", 3 * PIXELS.size * 4)
+    batches = list(files.read_batches(find_files([cutouts]), 2))
+    assert sum(map(len, batches)) == 202
+    assert max(sum(map(files._nbytes, [answer for _, answer in batch])) for batch in batches) <= 4 * PIXELS.size * 4

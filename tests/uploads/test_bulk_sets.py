@@ -13,10 +13,12 @@ import pytest
 from files_to_upload import PIXELS, npy_bytes
 from stub_network import StubNetwork
 
+from deeplense_core.bands import BandRule
 from deeplense_core.bulk import sources
 from deeplense_core.bulk.sets import predict_any
 from deeplense_core.bulk.shards import Shard, parse_shard, shard_paths
 from deeplense_core.bulk.sources import NpyRows, is_set, open_set
+from deeplense_core.bulk.table import images_behind
 from deeplense_core.data import DatasetWriter
 from deeplense_core.errors import UserError
 
@@ -176,6 +178,8 @@ def test_another_set_or_shard_is_not_mixed_in(network, tmp_path):
         predict_any(network, [path], out)
     with pytest.raises(UserError, match="of an interrupted run"):
         predict_any(network, [as_one_band(tmp_path)], out)
+    with pytest.raises(UserError, match="of an interrupted run"):
+        predict_any(network, [path], out, rule=BandRule(3, chosen=(2, 1, 0)))
 
 
 def test_a_bad_image_does_not_stop_the_others(network, tmp_path):
@@ -217,6 +221,59 @@ def test_links_out_of_an_hdf5_file_stay_closed(network, tmp_path):
         file["a"], file["b"] = np.zeros((2, 3, 4, 4)), np.zeros((2, 3, 4, 4))
     with pytest.raises(UserError, match="several arrays of images: a, b"):
         is_set(tmp_path / "two.h5")
+
+
+def test_an_error_of_the_network_is_not_laid_on_the_file(tmp_path):
+    with pytest.raises(RuntimeError, match="out of memory"), open_set(as_hdf5(tmp_path)):
+        raise RuntimeError("out of memory")
+
+
+def test_damaged_hdf5_has_one_message(tmp_path):
+    """Where it begins it is a file like any other; where its pixels are, it is a set that cannot be read."""
+    with h5py.File(tmp_path / "set.h5", "w") as file:
+        data = file.create_dataset("images", data=images(1), chunks=(COUNT, 1, 6, 5), compression="gzip")
+        header, chunk = h5py.h5o.get_info(data.id).addr, data.id.get_chunk_info(0).byte_offset
+    whole = (tmp_path / "set.h5").read_bytes()
+    (tmp_path / "set.h5").write_bytes(whole[:header] + bytes(64) + whole[header + 64 :])
+    assert not is_set(tmp_path / "set.h5")
+    (tmp_path / "set.h5").write_bytes(whole[:chunk] + bytes(64) + whole[chunk + 64 :])
+    with open_set(tmp_path / "set.h5") as opened, pytest.raises(UserError, match=r"'set.h5' is damaged: .* Copy it"):
+        opened.pixels(range(3))
+
+
+def test_positions_that_are_not_known(network, tmp_path):
+    path = as_hdf5(tmp_path)
+    with h5py.File(path, "a") as file:
+        file["ra"][3] = np.nan
+    predict_any(network, [path], tmp_path / "out.json")
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert [row["ra"] for row in rows[2:5]] == [0.2, None, 0.4]
+
+
+@pytest.mark.parametrize("spoil", ["torn", "of another length"])
+def test_a_damaged_catalogue_has_one_message(network, tmp_path, spoil):
+    path = as_data_set(tmp_path) / "catalog.parquet"
+    if spoil == "torn":
+        path.write_bytes(path.read_bytes()[:-30])
+    else:
+        pd.read_parquet(path)[:5].to_parquet(path)
+    with pytest.raises(UserError, match="is damaged: catalog.parquet .* Make it again"):
+        predict_any(network, [path.parent], tmp_path / "out.csv")
+
+
+def test_the_images_behind_the_rows_are_those_that_were_scored(tmp_path):
+    with h5py.File(tmp_path / "set.h5", "w") as file:
+        file["a_psf"], file["stamps"] = np.random.default_rng(0).random((20, 9, 9)), images()[:20]
+    with open_set(tmp_path / "set.h5") as opened:
+        scored = opened.pixels(range(20))
+    (image,) = images_behind(tmp_path / "set.h5", ["set.h5[7]"])
+    np.testing.assert_array_equal(image.pixels, scored[7])
+
+
+def test_as_many_bands_as_there_may_be_are_found_at_the_end(tmp_path):
+    np.save(tmp_path / "set.npy", np.zeros((2, 17, 20, 16), np.float32))
+    with open_set(tmp_path / "set.npy") as opened:
+        assert (opened.shape, opened.pixels(range(2)).shape) == ((16, 17, 20), (2, 16, 17, 20))
 
 
 def test_arrays_that_hold_no_images(tmp_path):

@@ -18,6 +18,7 @@ from files_to_upload import PIXELS, fits_bytes, npy_bytes, sky_header
 
 from deeplense_core.images import read_image
 from deeplense_core.reading import decode, decode_seal
+from deeplense_core.reading.decode_wire import BrokenTalkError
 from deeplense_core.workspace import ROOT
 
 
@@ -116,6 +117,16 @@ def test_a_worker_that_dies_among_many_files_only_spoils_its_own(hostile, tmp_pa
             assert decoder.read(tmp_path / "good.npy", "x").pixels.shape == (1, 12, 10)
 
 
+def test_a_worker_that_is_ended_between_two_files_is_replaced(tmp_path):
+    (tmp_path / "good.npy").write_bytes(npy_bytes())
+    with decode.Decoder() as decoder:
+        decoder.read(tmp_path / "good.npy", "x")
+        minder = max(psutil.Process(decode._FORKER._process.pid).children(), key=psutil.Process.create_time)
+        minder.children()[0].kill()
+        psutil.wait_procs([minder])
+        assert decoder.read(tmp_path / "good.npy", "x").pixels.shape == (1, 12, 10)
+
+
 def test_the_time_of_many_files_is_not_added_up(hostile, tmp_path):
     """Each file has its own second here, and the worker its own process."""
     path = tmp_path / "good.npy"
@@ -158,6 +169,35 @@ def test_many_threads_at_once(tmp_path):
     for thread in threads:
         thread.join()
     assert not failed
+
+
+@pytest.mark.parametrize(("shape", "size", "words"), [
+    ([2, 2], 16, "of shape"), ([0, 2, 2], 0, "of shape"), ([17, 1, 1], 68, "of shape"),
+    ([2, 2**13, 2**13], 2**29, "of shape"), ([1, 2, 2], 12, "of another size"), ([1, 2, 2], 20, "of another size"),
+])
+def test_what_a_worker_claims_is_checked_before_its_pixels_are_taken(shape, size, words):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(bytes(16))
+        with pytest.raises(BrokenTalkError, match=words):
+            decode._pixels(ours, {"shape": shape, "bytes": size})
+
+
+WRITES = """
+import sys
+from deeplense_core.reading.decode_seal import limit_memory
+limit_memory()
+with open(sys.argv[1], "wb") as file:
+    file.write(b"x")
+"""
+
+
+def test_the_kernel_refuses_every_byte_of_a_file(tmp_path):
+    """Also where Landlock is absent and nothing asks Python."""
+    command = [sys.executable, "-c", WRITES, str(tmp_path / "canary")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "File too large" in ended.stderr
+    assert (tmp_path / "canary").stat().st_size == 0
 
 
 ENDS = """
