@@ -2,7 +2,7 @@
 
 Pixel values. Networks work in surface brightness, brightness per fixed area, which finer pixels do not change. A FITS
 image whose ``BUNIT`` is an amount per pixel (electrons, counts, DN, nanomaggies ...) is divided by scale^2, so that
-sums over any piece of sky stay what they were; a ``BUNIT`` per arcsec^2 or steradian, and no ``BUNIT``, leave it.
+sums over any piece of sky stay what they were; a ``BUNIT`` per arcsec^2, steradian or beam, and no ``BUNIT``, leave it.
 Whatever the unit, an image is brought to the noise and sky level of the training images and back, both linear.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
 from jaxtyping import Float
 from torch import nn
 
@@ -27,9 +28,10 @@ from deeplense_core.trained import Trained
 
 TILE = 256
 """Side of a tile in coarse pixels; it is read with the network's reach around it."""
-_PER_AREA = re.compile(r"arcsec|sr\b|steradian|deg|mag", re.I)
+_PER_AREA = re.compile(r"arcsec|arcmin|sr\b|steradian|deg|beam|\bmags?\b", re.I)
+"""In a unit: a piece of sky that is no pixel, or magnitudes (not nanomaggies), which no factor divides."""
 _STRUCTURAL = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|EXTEND|BZERO|BSCALE|BLANK|CHECKSUM|DATASUM|"
-                         r"EXTNAME|EXTVER|END|Z\w+|C[PQ]DIS\d|D[PQ]\d.*|D2IM.*")
+                         r"EXTNAME|EXTVER|END|C[PQ]DIS\d|D[PQ]\d.*|D2IM.*")
 """Cards that describe how the old file was laid out, or tables of distortion that are not carried along."""
 _REFERENCE = re.compile(r"(CRPIX[12]|LTV[12])[A-Z]?")
 _STEP = re.compile(r"(CDELT[12]|CD[12]_[12])[A-Z]?|PIXSCALE|PIXSCAL[12]|SECPIX[12]?")
@@ -173,7 +175,10 @@ def finer_header(header: fits.Header, scale: int, name: str) -> fits.Header:
     """
     fine = fits.Header()
     for card in header.cards:
-        key, value = card.keyword, card.value
+        try:
+            key, value = card.keyword, card.value
+        except VerifyError:
+            continue  # it breaks the standard: nobody could read it in the new file either
         if _STRUCTURAL.fullmatch(key):
             continue
         if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -147,6 +147,25 @@ def test_every_place_on_the_sky_is_kept(scale):
     assert np.allclose(there, WCS(old).pixel_to_world_values(x, y), atol=1e-11)
 
 
+def test_every_card_but_the_layout_of_the_old_file_is_kept(tmp_path):
+    """Zero points (``ZEROPNT``, ``ZP``) were taken for cards of compression; a card that breaks the standard ended it."""
+    header = fits.Header({"ZEROPNT": 25.0, "ZP": 27.0, "OBSERVER": "i", "CHECKSUM": "x"})
+    pixels = np.random.default_rng(0).random((20, 20), np.float32)
+    packed = fits.CompImageHDU(pixels, header, name="IMG")
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(tmp_path / "packed.fits")
+    fits.PrimaryHDU(pixels, header).writeto(tmp_path / "odd.fits")
+    raw = (tmp_path / "odd.fits").read_bytes()
+    (tmp_path / "odd.fits").write_bytes(raw.replace(b"OBSERVER= 'i       '", b"OBSERVER= i am no   "))
+    made = enhance_files(load_model("bicubic"), [tmp_path / "odd.fits", tmp_path / "packed.fits"], tmp_path / "fine")
+    assert not made.failed
+    odd, unpacked = (fits.getheader(path) for path in made.written)
+    for found in (odd, unpacked):
+        assert (found["ZEROPNT"], found["ZP"]) == (25.0, 27.0)
+        assert not {"CHECKSUM", "EXTNAME", "ZIMAGE", "ZBITPIX"} & set(found)
+    assert "OBSERVER" not in odd
+    assert unpacked["OBSERVER"] == "i"
+
+
 def test_two_files_of_one_name_do_not_overwrite_each_other(tmp_path):
     """The result of a picture and of an array by one name is one NPY file: the second was written over the first."""
     pixels = np.random.default_rng(0).integers(1, 200, (32, 32), np.uint8)
