@@ -148,7 +148,7 @@ def test_every_place_on_the_sky_is_kept(scale):
 
 
 def test_every_card_but_the_layout_of_the_old_file_is_kept(tmp_path):
-    """Zero points (``ZEROPNT``, ``ZP``) were taken for cards of compression; a card that breaks the standard ended it."""
+    """Zero points (``ZEROPNT``, ``ZP``) were lost as cards of compression; one that breaks the standard ended it."""
     header = fits.Header({"ZEROPNT": 25.0, "ZP": 27.0, "OBSERVER": "i", "CHECKSUM": "x"})
     pixels = np.random.default_rng(0).random((20, 20), np.float32)
     packed = fits.CompImageHDU(pixels, header, name="IMG")
