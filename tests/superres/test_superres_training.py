@@ -1,5 +1,6 @@
 """Training against a discriminator: it warms up, learns, and goes on bit for bit where it was stopped."""
 
+import dataclasses
 import io
 import math
 
@@ -9,10 +10,14 @@ import torch
 from safetensors.torch import load, save
 
 from deeplense_core import train
-from deeplense_core.data import DatasetWriter
+from deeplense_core.data import DatasetWriter, open_dataset
 from deeplense_core.errors import UserError
+from deeplense_core.metrics.superres import data_range
 from deeplense_core.models import MODELS, build_model, learns
 from deeplense_core.runs import Run
+from deeplense_core.sources import describe, stored_images
+from deeplense_core.tasks.superres import SuperResTask
+from deeplense_core.tasks.superres_scores import noise_floor
 
 SMALL = {"width": 4, "growth": 4, "blocks": 1, "crop": 8, "batch_size": 4, "epochs": 2, "warm_up": 0.25,
          "adversarial": 0.3, "perceptual": 0.5, "perceptual_layer": "conv1_2", "compile": "off",
@@ -111,3 +116,30 @@ def test_what_is_saved_is_loaded(name, scale):
         assert not torch.equal(nets[0](images), nets[1](images))
         nets[1].load_state_dict(load(save({k: v.contiguous() for k, v in nets[0].state_dict().items()})))
         assert torch.equal(nets[0](images), nets[1](images))
+
+
+def test_patches_that_re_observation_leaves_nothing_of_are_refused():
+    """The loss became NaN, and the message spoke of the learning rate."""
+    settings = {"crop": 16, "batch_size": 4, "physics": 0.1, "compile": "off"}
+    with pytest.raises(UserError, match=r"the outer [678] coarse pixels, .* and the patches have 16. Set crop to"):
+        train.setup(train.plan("superres", "sim:sr-survey", "srcnn", settings, device="cpu"))
+    assert train.setup(train.plan("superres", "sim:sr-survey", "srcnn", {**settings, "crop": 24}, device="cpu"))
+
+
+@pytest.mark.parametrize("known", ["the noise of every pixel", "that of the sky", "the exposure alone"])
+def test_the_noise_floor_of_validation_is_that_of_the_evaluation(pairs, known):
+    columns = {"the noise of every pixel": {"truth_sky": 10.0, "truth_hr_counts_per_unit": 4.0},
+               "that of the sky": {"hr_noise": 1.5}, "the exposure alone": {"truth_hr_counts_per_unit": 4.0}}[known]
+    part = stored_images(open_dataset(pairs), "val", labelled=False)
+    part = dataclasses.replace(part, columns={name: np.full(len(part), value) for name, value in columns.items()})
+    observed = np.concatenate(list(part.target_blocks(99)))
+    task = SuperResTask({"batch_size": 4, "crop": 8}, describe(str(pairs)))
+    found = task.score(observed + 1, part)
+    floor = noise_floor(observed, part.columns, data_range(observed))
+    if known == "the exposure alone":
+        assert np.isnan(floor).all()
+        assert "psnr_floor" not in found
+    else:
+        assert found["psnr_floor"] == pytest.approx(floor.mean())
+        variance = 1.5**2 if "sky" in known else (observed.mean((1, 2, 3)) + 10) / 4
+        np.testing.assert_allclose(10 ** (-floor / 10) * data_range(observed) ** 2, variance, rtol=1e-6)
