@@ -106,19 +106,20 @@ class SuperResTask:
         low, high = turn_together(low, high, generator)
         made = model(low)
         logs: dict[str, Tensor] = {}
-        loss = logs["pixel"] = self._pixel(made, high, low, batch.columns)
-        if self.cfg.physics:
-            assert self.data.target_pixel_scale_arcsec
-            blur = pixel.matching_sigma_px(batch.columns, self.data.target_pixel_scale_arcsec)
-            logs["reobservation"] = pixel.reobservation_chi2(made, low, batch.columns, self.scale, blur).mean()
-            loss = loss + self.cfg.physics * logs["reobservation"]
+        with torch.autocast(made.device.type, enabled=False):  # brightness in sigmas needs more than three digits
+            loss = logs["pixel"] = self._pixel(made, high, low, batch.columns)
+            if self.cfg.physics:
+                assert self.data.target_pixel_scale_arcsec
+                blur = pixel.matching_sigma_px(batch.columns, self.data.target_pixel_scale_arcsec)
+                logs["reobservation"] = pixel.reobservation_chi2(made, low, batch.columns, self.scale, blur).mean()
+                loss = loss + self.cfg.physics * logs["reobservation"]
         if self.features and progress >= self.cfg.warm_up:
             loss = loss + self._opinions(view(made, self.unit), view(high, self.unit), logs)
         return StepOut(loss, {name: value.detach() for name, value in logs.items()})
 
     def _pixel(self, made: Tensor, high: Tensor, low: Tensor, columns: Mapping[str, Tensor]) -> Tensor:
         variance = pixel.target_variance(low, columns, self.scale) if self.cfg.loss == "chi2" else None
-        return pixel.pixel_loss(self.cfg.loss, made.float(), high, variance, self.unit)
+        return pixel.pixel_loss(self.cfg.loss, made, high, variance, self.unit)
 
     def _opinions(self, made: Tensor, real: Tensor, logs: dict[str, Tensor]) -> Tensor:
         """What VGG19 and the discriminator add to the generator's loss, and the discriminator's own loss.
