@@ -108,25 +108,25 @@ def enhance_file(model: Trained, path: Path, image: LensImage, target: Path, ave
 
 
 def enhance_image(
-    model: Trained, pixels: Float[np.ndarray, "c h w"], averaged: bool, name: str = "The image"
+    model: Trained, pixels: Float[np.ndarray, "c h w"], averaged: bool, name: str = "The image", own_unit: bool = True
 ) -> Float[np.ndarray, "c H W"]:
-    """One image of any unit made finer, in memory: brightness, so what a coarse pixel holds is the mean of its fine
-    ones, but for what the network adds.
+    """One image made finer, in memory: brightness, so what a coarse pixel holds is the mean of its fine ones, but for
+    what the network adds. ``own_unit``: in any unit; else in that of the training images, and taken as it is.
 
     Raises:
         UserError: bands that the network does not know.
     """
     scale = int(model.net.scale)  # pyright: ignore
     made = np.empty((len(pixels), *(side * scale for side in pixels.shape[-2:])), np.float32)
-    for where, fine in finer_tiles(model, pixels, averaged, name):
+    for where, fine in finer_tiles(model, pixels, averaged, name, own_unit):
         made[:, *where] = fine
     return made
 
 
 def finer_tiles(
-    model: Trained, pixels: Float[np.ndarray, "c h w"], averaged: bool, name: str
+    model: Trained, pixels: Float[np.ndarray, "c h w"], averaged: bool, name: str, own_unit: bool = True
 ) -> Iterator[tuple[tuple[slice, slice], Float[np.ndarray, "c H W"]]]:
-    """:func:`tiles` of an image in its own unit, brought to that of the training images and back; a network of one
+    """:func:`tiles` of an image, in its own unit brought to that of the training images and back; a network of one
     band sees each band by itself.
 
     Raises:
@@ -136,7 +136,7 @@ def finer_tiles(
     if known not in (None, 1, len(pixels)):
         raise UserError(f"{name!r} has {len(pixels)} bands and {model.name!r} knows {known}.")
     images = pixels[:, None] if known == 1 else pixels[None]
-    factor, level = brightness_unit(images, model.card.get("noise"))
+    factor, level = brightness_unit(images, model.card.get("noise") if own_unit else None)
     made = tiles(model.net, (images - level) * factor, averaged)
     return ((where, (tile / factor + level).reshape(len(pixels), *tile.shape[-2:])) for where, tile in made)
 
