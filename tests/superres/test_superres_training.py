@@ -10,14 +10,18 @@ import torch
 from safetensors.torch import load, save
 
 from deeplense_core import train
+from deeplense_core.augment import d4
 from deeplense_core.data import DatasetWriter, open_dataset
 from deeplense_core.errors import UserError
-from deeplense_core.metrics.superres import data_range
+from deeplense_core.metrics.superres import data_range, ssim
 from deeplense_core.models import MODELS, build_model, learns
+from deeplense_core.models.interpolation import enlarge
 from deeplense_core.runs import Run
 from deeplense_core.sources import describe, stored_images
-from deeplense_core.tasks.superres import SuperResTask
+from deeplense_core.tasks import superres_scores
+from deeplense_core.tasks.superres import SuperResTask, cut_patches, turn_together
 from deeplense_core.tasks.superres_scores import noise_floor
+from deeplense_core.trained import load_model
 
 SMALL = {"width": 4, "growth": 4, "blocks": 1, "crop": 8, "batch_size": 4, "epochs": 2, "warm_up": 0.25,
          "adversarial": 0.3, "perceptual": 0.5, "perceptual_layer": "conv1_2", "compile": "off",
@@ -155,3 +159,44 @@ def test_the_loss_in_bfloat16_is_that_in_float32():
             out = job.task.step(torch.nn.Upsample(scale_factor=2), batch, torch.Generator().manual_seed(0), 0.0)
         said.append({name: float(value) for name, value in out.logs.items()} | {"loss": float(out.loss)})
     assert said[1] == pytest.approx(said[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(9, 9), (9, 12)])
+def test_patches_of_both_images_show_the_same_sky(shape):
+    """Cut and turned together; and each pair has a place and a turn of its own."""
+    low = torch.rand(12, 2, *shape)
+    high = low.repeat_interleave(3, -2).repeat_interleave(3, -1)
+    generator = torch.Generator().manual_seed(0)
+    small, fine = cut_patches(low, high, 4, 3, generator)
+    assert (small.shape, fine.shape) == ((12, 2, 4, 4), (12, 2, 12, 12))
+    assert torch.equal(torch.nn.functional.avg_pool2d(fine, 3), torch.nn.functional.avg_pool2d(
+        small.repeat_interleave(3, -2).repeat_interleave(3, -1), 3))  # fmt: skip
+    places = [(low[i, 0, :, :] == small[i, 0, 0, 0]).nonzero()[0].tolist() for i in range(12)]
+    assert len({tuple(place) for place in places}) > 4
+    assert {row for row, _ in places} != {0}
+    turned, turned_fine = turn_together(low, high, generator)
+    assert turned.shape == low.shape
+    assert torch.equal(turned_fine, turned.repeat_interleave(3, -2).repeat_interleave(3, -1))
+    elements = [next(e for e in range(8) if d4(low[i : i + 1], e).shape == low[i : i + 1].shape
+                     and torch.equal(d4(low[i : i + 1], e), turned[i : i + 1])) for i in range(12)]  # fmt: skip
+    assert len(set(elements)) > 2
+    assert cut_patches(low, high, 0, 3, generator)[0] is low
+
+
+def test_what_is_scored_block_by_block_is_what_each_image_is_worth(pairs, quick_features, monkeypatch):
+    """With the columns of its own block; and of as many images as is said, the perceptual distance."""
+    monkeypatch.setattr(superres_scores, "BLOCK", 5)
+    monkeypatch.setattr(superres_scores, "PERCEPTUAL_IMAGES", 7)
+    part = stored_images(open_dataset(pairs), "val", labelled=False)
+    depth = {"truth_hr_counts_per_unit": np.linspace(1, 4, len(part))}
+    part = dataclasses.replace(part, columns={**part.columns, **depth})
+    found = superres_scores.evaluate(load_model("bicubic"), describe(str(pairs)), part)
+    place = found.facts["row_names"].index("bicubic")
+    observed, low = (np.concatenate(list(blocks)) for blocks in (part.target_blocks(99), part.blocks(99)))
+    range_ = data_range(observed)
+    assert found.facts["data_range"] == range_
+    np.testing.assert_allclose(found.arrays["psnr_floor"][:, place], noise_floor(observed, part.columns, range_))
+    made = enlarge(torch.from_numpy(low), 2).numpy()
+    np.testing.assert_allclose(found.arrays["ssim"][:, place], ssim(made, observed, range_), rtol=1e-5)
+    assert np.isfinite(found.arrays["perceptual"][:, place]).tolist() == [True] * 7 + [False] * 9
+    assert found.facts["perceptual_images"] == 7
