@@ -83,16 +83,20 @@ def this_image(pair: Pair, images: Images, scale: int) -> None:
         if images:
             downloads(pair, images, scale)
     with right:
-        every = {**images, **({FINE: pair.high} if pair.high is not None else {})}
-        step, labels = fine_scale(pair, scale) or 1.0, row_labels(every)
-        profiles = {labels[name]: radial_profile(image.mean(0), step, step) for name, image in every.items()}
-        profiles[COARSE] = radial_profile(pair.low.mean(0), step * scale, step * scale)
         figure = profile_figure(
-            profiles, reference=FINE if pair.high is not None else None, unit=pair.unit,
+            profiles(pair, images, scale), reference=FINE if pair.high is not None else None, unit=pair.unit,
             arcsec=pair.low_scale_arcsec is not None, theme=theme_name(),
         )  # fmt: skip
         st.plotly_chart(figure, theme=None, key="superres_profile", config=plots.PLOTLY_CONFIG,
                         alt="Mean brightness against radius, one line for each image")  # fmt: skip
+
+
+def profiles(pair: Pair, images: Images, scale: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Mean brightness against radius, in arcsec or, where pixels have no known size, in fine pixels."""
+    every = {**images, **({FINE: pair.high} if pair.high is not None else {})}
+    step, labels = fine_scale(pair, scale) or 1.0, row_labels(every)
+    found = {labels[name]: radial_profile(image.mean(0), step, step) for name, image in every.items()}
+    return {**found, COARSE: radial_profile(pair.low.mean(0), step * scale, step * scale)}
 
 
 def comparison_of_telescopes(pair: Pair, scale: int) -> None:

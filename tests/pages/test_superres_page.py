@@ -18,7 +18,18 @@ from deeplense_core.spec import RunSpec
 from deeplense_core.superres import support
 from deeplense_core.workspace import datasets_dir
 from pages.ui import own_sky, pairs
-from pages.ui.sharpened import TABLE, best_row, fine_scale, fine_wcs, image_table, panels, sentence, set_table, title
+from pages.ui.sharpened import (
+    TABLE,
+    best_row,
+    fine_scale,
+    fine_wcs,
+    image_table,
+    panels,
+    profiles,
+    sentence,
+    set_table,
+    title,
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +72,18 @@ def test_panels_share_one_sky_and_one_stretch(pair):
     widths = [panel.pixels.shape[-1] * panel.pixel_scale_arcsec for panel in found]
     assert widths == pytest.approx([widths[0]] * 3)
     assert fine_scale(pair, 2) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("arcsec", [0.1, None])
+def test_profiles_are_of_one_sky(pair, arcsec):
+    """The same brightness at the same radius, whatever the size of a pixel."""
+    found = profiles(replace(pair, low_scale_arcsec=arcsec), {"bicubic": interpolated(pair, "bicubic")}, 2)
+    assert list(found) == ["bicubic", "observed fine", "coarse"]
+    fine = (arcsec or 2.0) / 2
+    assert {round(float(radius[-1] / fine)) for radius, _ in found.values()} <= {73, 74, 75}
+    (radius, value), (coarse_radius, coarse_value) = found["bicubic"], found["coarse"]
+    np.testing.assert_allclose(np.interp(coarse_radius[3:-1], radius, value), coarse_value[3:-1],
+                               atol=0.1 * coarse_value.max())  # fmt: skip
 
 
 @pytest.mark.parametrize(("metric", "values", "best"), [

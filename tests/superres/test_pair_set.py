@@ -21,7 +21,7 @@ from deeplense_core.models.interpolation import enlarge
 from deeplense_core.reading.tangent_plane import TangentPlane
 from deeplense_core.sources import describe
 from deeplense_core.superres import observe as observing
-from deeplense_core.superres.pair_set import FWHM_PER_SIGMA, gaussian_psf, pair_lines, psf_of
+from deeplense_core.superres.pair_set import FWHM_PER_SIGMA, gaussian_psf, pair_lines, psf_of, psfs_of
 from deeplense_core.superres.register_pair import noise_of
 from deeplense_core.superres.save import fits_bytes, npy_bytes
 from deeplense_core.superres.support import camera
@@ -160,6 +160,16 @@ def test_what_cannot_be_registered_is_one_line(files, capsys):
     assert not (files / "no").exists()
 
 
+def test_planes_of_a_psf_are_one_for_all_bands_or_one_for_each():
+    coarse, fine = (LensImage(np.zeros((bands, 9, 9), np.float32), 0.1, meta={"name": "x"}) for bands in (3, 1))
+    one = gaussian_psf(2.0)[None]
+    for count in (1, 3):
+        lr, hr = psfs_of(coarse, fine, one.repeat(count, 0), "0.2")
+        assert (len(lr), hr.shape) == (count, one.shape[1:])
+    with pytest.raises(UserError, match="has 2 planes and 'x' has 3 bands"):
+        psfs_of(coarse, fine, one.repeat(2, 0), one)
+
+
 def test_a_width_is_a_gaussian_with_the_pixel_in_it():
     psf = gaussian_psf(4.0)
     axis = np.arange(len(psf)) - len(psf) // 2
@@ -173,7 +183,7 @@ def test_a_width_is_a_gaussian_with_the_pixel_in_it():
 def scores(fingerprint: str, values, ids=("a", "b"), **facts) -> Scores:
     report = {"data": fingerprint, "data_fingerprint": fingerprint, "row_names": ["net", "bicubic"], "data_range": 5.0,
               "perceptual_weights": "x", "perceptual_images": 2, **facts}  # fmt: skip
-    return Scores(report, np.array(ids), {"psnr": np.array(values, float), "flux_ratio": np.array(values, float)})
+    return Scores(report, np.array(ids), dict.fromkeys(("psnr", "flux_ratio", "perceptual"), np.array(values, float)))
 
 
 def test_only_the_same_images_are_compared():
@@ -187,6 +197,9 @@ def test_only_the_same_images_are_compared():
                          (scores("one", [[1, 1], [1, 1]], data_range=7.0), "data range")):  # fmt: skip
         with pytest.raises(UserError, match=words):
             difference(one, "net", other, "bicubic", "psnr")
+    with pytest.raises(UserError, match="differ in perceptual weights"):
+        difference(one, "net", scores("one", [[1, 1], [1, 1]], perceptual_weights="y"), "bicubic", "perceptual")
+    assert difference(one, "net", scores("one", [[1, 1], [1, 1]], perceptual_weights="y"), "bicubic", "psnr")
     with pytest.raises(UserError, match="was not scored"):
         difference(one, "nett", one, "bicubic", "psnr")
 

@@ -51,6 +51,17 @@ def test_networks_learn_enlarge_and_agree_on_tiles(name, scale):
     assert np.abs(joined - whole).max() < 1e-4 * np.abs(whole).max()
 
 
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("name", SMALL)
+def test_no_pixel_is_seen_beyond_the_reach(name, scale):
+    """Weak influence from afar is lost among the rounding of tiles; on a blank image a very bright pixel shows it."""
+    net, blank, dot = small(name, scale), torch.zeros(1, 1, 61, 61), torch.zeros(1, 1, 61, 61)
+    dot[..., 30, 30] = 1e8
+    with torch.no_grad():
+        changed = (net(dot) != net(blank))[0, 0].nonzero() // scale - 30
+    assert 3 <= changed.abs().max() <= net.reach
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_bicubic_is_not_rounded_where_training_is_in_bfloat16(name):
     """Three digits are fewer than noise leaves of a bright pixel: 7 of 800 were lost."""
@@ -73,6 +84,8 @@ def test_averaging_is_equivariant():
     base = enhance(net, images, True)
     assert (enhance(net, d4(images, 5), False) - d4(enhance(net, images, False), 5)).abs().max() > 1e-4
     assert torch.allclose(enhance(net, torch.cat([images] * 200), True)[-1:], base, atol=1e-5)  # a few at a time
+    bicubic = load_model("bicubic").net  # which is equivariant by itself: its average is what it makes
+    torch.testing.assert_close(enhance(bicubic, images, True), enhance(bicubic, images, False))
     for element in range(8):
         assert (enhance(net, d4(images, element), True) - d4(base, element)).abs().max() < 1e-5
 

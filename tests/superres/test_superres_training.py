@@ -95,6 +95,7 @@ def test_the_discriminator_learns_after_the_warm_up_and_is_watched(pairs, quick_
     assert job.companion is not None
     before, after = job.companion.state_dict(), state(run)["companion"]
     assert any(not torch.equal(before[name], after[name]) for name in before if name.endswith("original"))
+    assert run.status.best_name == "closeness", "where images shall look right, PSNR does not choose the epoch"
     assert "perceptual_weights" in run.read_file("model.json").decode()
 
 
