@@ -75,8 +75,8 @@ def test_a_pair_of_files_becomes_a_data_set(registered):
     assert row["background"] == pytest.approx(LEVEL, abs=0.02)
     assert ZERO_POINT * NOISE < row["lr_noise"] < 2 * ZERO_POINT * NOISE, "of a field full of light"
     assert row["residual_rms"] < 1.3
-    assert row["hr_noise"] == pytest.approx(noise_of(registered.targets[0, 0]), rel=1e-3), "in the coarse band's unit"
     assert registered.targets is not None
+    assert row["hr_noise"] == pytest.approx(noise_of(registered.targets[0, 0]), rel=1e-3), "in the coarse band's unit"
     assert registered.targets.shape[2] == 2 * registered.images.shape[2]
     # Both in one unit, so both have the same light in the same sky.
     border = 6

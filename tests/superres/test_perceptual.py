@@ -60,8 +60,8 @@ def test_the_loss_does_not_depend_on_how_weights_are_normalised(net):
     before = perceptual_loss(net, made, images, "conv1_1")
     scaled = Vgg19().requires_grad_(False)
     scaled.load_state_dict(net.state_dict())
-    scaled.convolutions[0].weight.mul_(7)
-    scaled.convolutions[0].bias.mul_(7)
+    for parameter in scaled.convolutions[0].parameters():
+        parameter.mul_(7)
     assert perceptual_loss(scaled, made, images, "conv1_1") == pytest.approx(before.item(), rel=1e-5)
 
 

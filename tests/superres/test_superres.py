@@ -59,7 +59,7 @@ def test_no_pixel_is_seen_beyond_the_reach(name, scale):
     dot[..., 30, 30] = 1e8
     with torch.no_grad():
         changed = (net(dot) != net(blank))[0, 0].nonzero() // scale - 30
-    assert 3 <= changed.abs().max() <= net.reach
+    assert 3 <= int(changed.abs().max()) <= net.reach  # pyright: ignore[reportOperatorIssue]
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -160,6 +160,8 @@ def test_the_true_sky_has_a_chi_squared_of_one():
     noisy, clean = (simulate("sr-pairs", 6, seed=5, noise=noise) for noise in (True, False))
     columns = {f"truth_{name}": value.float() for name, value in noisy.truth.items()}
     blur = matching_blur(columns, 0.05)
+    assert clean.targets is not None
+    assert blur is not None
     found = reobservation_chi2(clean.targets, noisy.images, columns, 2, blur)
     assert found.mean() == pytest.approx(1, abs=0.02)
     worse = reobservation_chi2(enlarge(noisy.images, 2), noisy.images, columns, 2, blur)
