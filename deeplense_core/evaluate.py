@@ -17,6 +17,8 @@ from deeplense_core.adapt.report import report as adaptation_report
 from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
+from deeplense_core.evaluations.predictions import evaluations
+from deeplense_core.models import learns, model_entry
 from deeplense_core.precision import best_device
 from deeplense_core.runs import Run
 from deeplense_core.sources import SIM, TEST, Images, describe, labelled_test, simulated_images, stored_images
@@ -51,6 +53,21 @@ def evaluate(
     if model.card.get("adapt", BASELINE) != BASELINE and fingerprint != model.card["data_fingerprint"]:
         outcome = _with_adaptation(model, outcome, Survey(describe(data), part))
     return record(model, outcome, part, data, split, fingerprint)
+
+
+def kept(model: Trained, data: str, split: str) -> tuple[Path, dict[str, Any]] | None:
+    """Folder and report of the evaluation of these weights on these images, where the workspace holds it already."""
+    written = 0.0
+    if learns(model_entry(model.card["model"])):
+        written = (model.folder / "model.safetensors").stat().st_mtime
+    wanted = fingerprint_of(data, model.card["seed"]), split
+    return next(((folder, report) for folder, report in evaluations(model.name) if report["time"] > written
+                 and (report["data_fingerprint"], report["split"]) == wanted), None)  # fmt: skip
+
+
+def fingerprint_of(data: str, seed: int) -> str:
+    """What tells a body of held-out images from all others; simulated ones are drawn by the network's ``seed``."""
+    return f"sim-{data.removeprefix(SIM)}-{seed}" if data.startswith(SIM) else open_dataset(Path(data)).fingerprint
 
 
 def record(
@@ -137,8 +154,7 @@ def held_out(data: str, split: str, seed: int, count: int, labelled: bool) -> tu
         if split != "test":
             raise UserError(f"Simulated data has a test split only; {split!r} was asked for.")
         recipe = data.removeprefix(SIM)
-        name = f"sim-{recipe}-{seed}"
-        return simulated_images(recipe, count, seed, TEST, best_device()), name
+        return simulated_images(recipe, count, seed, TEST, best_device()), fingerprint_of(data, seed)
     ds = open_dataset(Path(data))
     part = labelled_test(ds) if labelled and split == "test" else stored_images(ds, split, labelled)
     if not len(part):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplense_core.evaluations.predictions import own_evaluations
-from deeplense_core.runs import list_runs
+from deeplense_core.runs import list_runs, short_names
 from deeplense_core.shelf.cards import find_card, shipped_models
 from deeplense_core.storage import atomic_write
 from deeplense_core.workspace import ROOT, home
@@ -157,33 +157,36 @@ def _shipped_tables() -> list[Table]:
             rows = {**(before.rows if before else {}), **test["rows"], name: test["metrics"]}
             commands = dict.fromkeys([*(before.commands if before else ()), *test["commands"]])
             found[key] = Table(card["task"], test["data"], test["n"], rows, tuple(commands),
-                               (*(before.networks if before else ()), *_networks(name, test["rows"])))  # fmt: skip
+                               (*(before.networks if before else ()), *_own_rows(name, test["rows"])))  # fmt: skip
     return [_sorted(table) for table in found.values()]
 
 
 def _workspace_tables() -> list[Table]:
     """From the evaluations of runs, and of shipped models, that this workspace holds."""
-    runs = {row.id: (row.name or row.model, row.task) for row in list_runs()[:MOST_RUNS] if row.best is not None}
-    shipped = {name: (name, find_card(name).card["task"]) for name in shipped_models()}
+    runs = [row for row in list_runs()[:MOST_RUNS] if row.best is not None]
+    tasks = {row.id: row.task for row in runs} | {name: find_card(name).card["task"] for name in shipped_models()}
+    names = short_names({run_id: run_id for run_id in tasks} | {row.id: row.name or row.model for row in runs})
     found: dict[tuple, Table] = {}
-    for run_id, (shown, task) in {**runs, **shipped}.items():
+    for run_id, task in tasks.items():
+        row = names[run_id]
         for _, report in own_evaluations(run_id):
-            key = (task, report["data_fingerprint"], report["split"])
+            # Fresh simulations have one fingerprint, however many there are.
+            key = (task, report["data_fingerprint"], report["split"], report["n"])
             before = found.get(key)
-            row = shown if before is None or shown not in before.rows else run_id
+            own = [label.replace(run_id, row, 1) for label in _own_rows(run_id, report["rows"])]
             renamed = {label.replace(run_id, row, 1): metrics for label, metrics in report["rows"].items()}
             rows = {**(before.rows if before else {}), **renamed, row: report["metrics"]}
             command = shlex.join(["evaluate", run_id, "--data", report["data"], "--split", report["split"]])
             data = f"{Path(report['data']).name} ({report['split']})"
             found[key] = Table(task, data, report["n"], rows,
                                (*(before.commands if before else ()), command),
-                               (*(before.networks if before else ()), *_networks(row, renamed)))  # fmt: skip
+                               (*(before.networks if before else ()), *own))  # fmt: skip
     return [_sorted(table) for table in found.values()]
 
 
-def _networks(name: str, rows: Mapping[str, Any]) -> list[str]:
-    """The network's own row, and those of its variants, whose names begin with its name."""
-    return [name, *(row for row in rows if row != name and row.startswith(name))]
+def _own_rows(run_or_model: str, rows: Mapping[str, Any]) -> list[str]:
+    """The row of a network by its id, and those of its variants, whose names begin with that."""
+    return [run_or_model, *(row for row in rows if row != run_or_model and row.startswith(run_or_model))]
 
 
 def _sorted(table: Table) -> Table:

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from deeplense_core.storage import TEMPORARY, append_line, atomic_write, is_disk
 from deeplense_core.workspace import runs_dir, safe_name
 
 __all__ = ["ACTIVE", "CANCEL_GRACE_S", "RESUMABLE", "STATES", "Run", "RunRow", "Status"]
-__all__ += ["list_runs", "open_run", "reindex", "restore"]
+__all__ += ["list_runs", "open_run", "reindex", "restore", "short_names"]
 
 CANCEL_GRACE_S = 30.0
 """How long a cancelled run may take to stop by itself before it is killed, in seconds."""
@@ -355,6 +356,13 @@ def list_runs() -> list[RunRow]:
         if _finished(current) != _finished(known):
             _save_index(folder, current)
     return [_as_of_now(folder, row) for _, row in current.values()]
+
+
+def short_names(called: Mapping[str, str]) -> dict[str, str]:
+    """Ids of runs -> what each is called, with the end of its id where several are called the same."""
+    counts = Counter(called.values())
+    return {run_id: name if counts[name] == 1 or name == run_id else f"{name} {run_id.rsplit('-', 1)[-1]}"
+            for run_id, name in called.items()}  # fmt: skip
 
 
 def reindex() -> int:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
-from deeplense_core.evaluate import evaluate
+from deeplense_core.evaluate import evaluate, kept
 from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.runs import Run, list_runs, open_run
 from deeplense_core.shelf.card_text import write_card
@@ -22,6 +22,7 @@ from deeplense_core.spec import make_config
 from deeplense_core.storage import atomic_write
 from deeplense_core.tasks.base import TASKS, Progress
 from deeplense_core.train import settings_of
+from deeplense_core.trained import load_model
 from deeplense_core.workspace import safe_name, shipped_models_dir
 
 FILES = ("model.safetensors", "familiar.safetensors")
@@ -78,7 +79,8 @@ def add_test(name: str, data: str, split: str | None = None, progress: Progress 
     if name not in shipped_models():
         raise UserError(f"No model {name!r} ships. Make one of a run first: ship RUN {name} --summary TEXT")
     made, split = _remake(data), split or ("test" if data.startswith(SIM) else "all")
-    report = _kept(name, data, split) or evaluate(name, data, split, progress)
+    before = kept(load_model(name), data, split)
+    report = before[1] if before else evaluate(name, data, split, progress)
     if report["seen_in_training"]:
         raise UserError(f"{name!r} has seen {data!r} in training: its card takes numbers of unseen images only.")
     test = {
@@ -95,7 +97,7 @@ def add_test(name: str, data: str, split: str | None = None, progress: Progress 
 
 
 def _ship_answers(name: str, report: Mapping[str, Any]) -> None:
-    folder = next(folder for folder, kept in evaluations(name) if kept["time"] == report["time"])
+    folder = next(folder for folder, one in evaluations(name) if one["time"] == report["time"])
     shipped = shipped_models_dir() / name / "evaluations" / folder.name
     if folder != shipped:
         shutil.copytree(folder, shipped, dirs_exist_ok=True)
@@ -122,16 +124,6 @@ def command_of(run: Run, data: str, init: str) -> str:
     for key, value in changed:
         words += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
     return shlex.join([*words, "--seed", str(spec.seed)])
-
-
-def _kept(name: str, data: str, split: str) -> dict[str, Any] | None:
-    """The evaluation of these weights on these images that the workspace holds already."""
-    card = find_card(name)
-    written = (card.folder / FILES[0]).stat().st_mtime
-    fingerprint = f"sim-{data.removeprefix(SIM)}-{card.card['seed']}" if data.startswith(SIM) \
-        else open_dataset(Path(data)).fingerprint
-    return next((report for _, report in evaluations(name) if report["time"] > written
-                 and (report["data_fingerprint"], report["split"]) == (fingerprint, split)), None)  # fmt: skip
 
 
 class Remade(NamedTuple):

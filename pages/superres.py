@@ -43,14 +43,17 @@ def choose_rows(scale: int | None) -> list[str]:
     networks = {name: said for name, said in network_options(("superres",)).items()
                 if scale in (None, pairs.scale_of(name))}  # fmt: skip
     wanted = query("run")
-    first = [wanted] if wanted in networks else list(networks)[:1]
-    remember("superres_networks", first)
+    if wanted in networks and wanted != st.session_state.get("superres_run_seen"):  # else it was followed before
+        st.session_state["superres_networks"] = [wanted]
+    st.session_state["superres_run_seen"] = wanted
+    remember("superres_networks", list(networks)[:1])
     st.session_state["superres_networks"] = [n for n in st.session_state["superres_networks"] if n in networks]
     remember("superres_kernels", ["bicubic"])
     row = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
     chosen = row.multiselect(
-        "Networks", networks, format_func=pairs.row_label, key="superres_networks", max_selections=MOST_NETWORKS,
-        persist_state="session", placeholder="none yet: train one, or look at the interpolations", width=520,
+        "Networks", networks, format_func=pairs.row_labels(networks).get, key="superres_networks",
+        max_selections=MOST_NETWORKS, persist_state="session", width=520,
+        placeholder="none yet: train one, or look at the interpolations",
     )  # fmt: skip
     kernels = row.multiselect("Interpolations", list(KERNELS), key="superres_kernels", persist_state="session",
                               width=380)  # fmt: skip

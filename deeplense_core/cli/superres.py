@@ -49,28 +49,31 @@ def _register(args) -> None:
 
 
 def _compare(args) -> None:
-    from deeplense_core.evaluate import evaluate
+    from deeplense_core.evaluate import evaluate, kept
     from deeplense_core.metrics.superres import AVERAGED
     from deeplense_core.progress import bar
-    from deeplense_core.superres.versus import difference, scores_on
+    from deeplense_core.superres.versus import difference, read_scores
     from deeplense_core.trained import load_model
 
     scores = []
     for row in (args.a, args.b):
         name = row.removesuffix(AVERAGED)
-        if load_model(name).task != "superres":
+        model = load_model(name)
+        if model.task != "superres":
             raise UserError(f"{name!r} makes no finer images. Classifiers are compared on the runs page.")
-        found = scores_on(name, args.data, args.split)
-        if found is None:
+        if not kept(model, args.data, args.split):
             with bar(f"evaluating {name}") as update:
                 evaluate(name, args.data, args.split, progress=update)
-            found = scores_on(name, args.data, args.split)
+        found = kept(model, args.data, args.split)
         assert found is not None
-        scores.append(found)
+        scores.append(read_scores(*found))
     found = difference(scores[0], args.a, scores[1], args.b, args.metric)
     if args.json:
         facts = {"a": args.a, "b": args.b, "data": args.data, "split": args.split, "metric": args.metric}
         say({**facts, **found})
+        return
+    if found["value"] is None:
+        print(f"{args.metric} of {args.a} and {args.b} cannot be compared: {found['undefined']}")
         return
     interval = "" if found["low"] is None else f" (95 % {found['low']:+.4f} to {found['high']:+.4f})"
     print(f"{args.metric} of {args.a} minus {args.b}: {found['value']:+.4f}{interval} over {found['n']} images: "

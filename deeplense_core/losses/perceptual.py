@@ -82,9 +82,11 @@ def _load_file(net: Vgg19, path: Path) -> None:
         for layer, weight, bias in pairs:
             assert isinstance(layer, nn.Conv2d)
             layer.load_state_dict({"weight": weight, "bias": bias})
-    except (OSError, UnpicklingError, RuntimeError, ValueError, AttributeError) as err:
-        raise UserError(f"{FILE_VARIABLE} names {str(path)!r}, which does not hold VGG19's convolutions: "
-                        f"{str(err).splitlines()[0][:120]}. Unset it, or name the right file.") from err
+    except (OSError, EOFError, UnpicklingError, RuntimeError, LookupError, ValueError, TypeError,
+            AttributeError) as err:  # fmt: skip
+        why = str(err).split("\n", 1)[0][:120] or type(err).__name__
+        raise UserError(f"{FILE_VARIABLE} names {str(path)!r}, which does not hold VGG19's convolutions: {why}. "
+                        "Unset it, or name the right file.") from err
 
 
 def _load_torchvision(net: Vgg19) -> None:

@@ -33,6 +33,8 @@ BETTER = {"psnr": 1, "psnr_median": 1, "psnr_of_mean_mse": 1, "arc_psnr": 1, "ss
           "centroid_shift": -1, "einstein_radius_error": -1}
 """Metric -> 1 where more is better, -1 where less is; flux_ratio and reobs_chi2 are best at 1."""
 BEST_AT_ONE = ("flux_ratio", "reobs_chi2")
+OF_A_SET = ("psnr_median", "psnr_of_mean_mse")
+"""Metrics of many images at once: no image has one of its own, so no two rows can be compared in pairs."""
 
 
 def data_range(observed: Images) -> float:

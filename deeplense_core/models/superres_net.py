@@ -29,8 +29,10 @@ class OverBicubic(nn.Module):
         self.reach = max(reach, BICUBIC_REACH)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
-        x = images / self.unit
-        return (self.body(x) + enlarge(x, self.scale)) * self.unit
+        x = images.float() / self.unit
+        correction = self.body(x).float()
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 has three digits: fewer than noise leaves
+            return (correction + enlarge(x, self.scale)) * self.unit
 
 
 def conv(inputs: int, outputs: int, side: int = 3) -> nn.Conv2d:
@@ -38,13 +40,11 @@ def conv(inputs: int, outputs: int, side: int = 3) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, side, padding=side // 2)
 
 
-def initialise(net: nn.Module, last: nn.Conv2d, gain: float = 1.0) -> None:
-    """He's initialisation times ``gain``; the ``last`` layer starts at zero, so that the net starts at bicubic."""
+def initialise(net: nn.Module, last: nn.Conv2d) -> None:
+    """He's initialisation; the ``last`` layer starts at zero, so that the net starts at bicubic."""
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            with torch.no_grad():
-                layer.weight.mul_(gain)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
     nn.init.zeros_(last.weight)

@@ -40,10 +40,11 @@ def find_card(name: str) -> Card:
     shipped = shipped_models()
     if name in shipped:
         return Card(name, shipped_models_dir() / name, _read(shipped_models_dir() / name))
-    known = [*shipped, *(row.id for row in list_runs())]
-    if name not in known:
-        raise UserError(f"There is no run or shipped model {name!r}. {nearest(name, known)}")
-    run = open_run(name)
+    try:
+        run = open_run(name)
+    except UserError as err:
+        known = [*shipped, *(row.id for row in list_runs())]
+        raise UserError(f"There is no run or shipped model {name!r}. {nearest(name, known)}") from err
     if not (run.path / "model.json").exists():
         raise UserError(f"Run {run.id!r} has no trained weights yet: it is {run.status.state}. "
                         "Weights are there after its first epoch.")

@@ -2,7 +2,7 @@
 
 Pixel values. Networks work in surface brightness, brightness per fixed area, which finer pixels do not change. A FITS
 image whose ``BUNIT`` is an amount per pixel (electrons, counts, DN, nanomaggies ...) is divided by scale^2, so that
-sums over any piece of sky stay what they were; a ``BUNIT`` per arcsec^2 or steradian, and no ``BUNIT``, leave it.
+sums over any piece of sky stay what they were; a ``BUNIT`` per arcsec^2, steradian or beam, and no ``BUNIT``, leave it.
 Whatever the unit, an image is brought to the noise and sky level of the training images and back, both linear.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
 from jaxtyping import Float
 from torch import nn
 
@@ -27,9 +28,10 @@ from deeplense_core.trained import Trained
 
 TILE = 256
 """Side of a tile in coarse pixels; it is read with the network's reach around it."""
-_PER_AREA = re.compile(r"arcsec|sr\b|steradian|deg|mag", re.I)
+_PER_AREA = re.compile(r"arcsec|arcmin|sr\b|steradian|deg|beam|\bmags?\b", re.I)
+"""In a unit: a piece of sky that is no pixel, or magnitudes (not nanomaggies), which no factor divides."""
 _STRUCTURAL = re.compile(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|EXTEND|BZERO|BSCALE|BLANK|CHECKSUM|DATASUM|"
-                         r"EXTNAME|EXTVER|END|Z\w+|C[PQ]DIS\d|D[PQ]\d.*|D2IM.*")
+                         r"EXTNAME|EXTVER|END|C[PQ]DIS\d|D[PQ]\d.*|D2IM.*")
 """Cards that describe how the old file was laid out, or tables of distortion that are not carried along."""
 _REFERENCE = re.compile(r"(CRPIX[12]|LTV[12])[A-Z]?")
 _STEP = re.compile(r"(CDELT[12]|CD[12]_[12])[A-Z]?|PIXSCALE|PIXSCAL[12]|SECPIX[12]?")
@@ -106,25 +108,25 @@ def enhance_file(model: Trained, path: Path, image: LensImage, target: Path, ave
 
 
 def enhance_image(
-    model: Trained, pixels: Float[np.ndarray, "c h w"], averaged: bool, name: str = "The image"
+    model: Trained, pixels: Float[np.ndarray, "c h w"], averaged: bool, name: str = "The image", own_unit: bool = True
 ) -> Float[np.ndarray, "c H W"]:
-    """One image of any unit made finer, in memory: brightness, so what a coarse pixel holds is the mean of its fine
-    ones, but for what the network adds.
+    """One image made finer, in memory: brightness, so what a coarse pixel holds is the mean of its fine ones, but for
+    what the network adds. ``own_unit``: in any unit; else in that of the training images, and taken as it is.
 
     Raises:
         UserError: bands that the network does not know.
     """
     scale = int(model.net.scale)  # pyright: ignore
     made = np.empty((len(pixels), *(side * scale for side in pixels.shape[-2:])), np.float32)
-    for where, fine in finer_tiles(model, pixels, averaged, name):
+    for where, fine in finer_tiles(model, pixels, averaged, name, own_unit):
         made[:, *where] = fine
     return made
 
 
 def finer_tiles(
-    model: Trained, pixels: Float[np.ndarray, "c h w"], averaged: bool, name: str
+    model: Trained, pixels: Float[np.ndarray, "c h w"], averaged: bool, name: str, own_unit: bool = True
 ) -> Iterator[tuple[tuple[slice, slice], Float[np.ndarray, "c H W"]]]:
-    """:func:`tiles` of an image in its own unit, brought to that of the training images and back; a network of one
+    """:func:`tiles` of an image, in its own unit brought to that of the training images and back; a network of one
     band sees each band by itself.
 
     Raises:
@@ -134,7 +136,7 @@ def finer_tiles(
     if known not in (None, 1, len(pixels)):
         raise UserError(f"{name!r} has {len(pixels)} bands and {model.name!r} knows {known}.")
     images = pixels[:, None] if known == 1 else pixels[None]
-    factor, level = brightness_unit(images, model.card.get("noise"))
+    factor, level = brightness_unit(images, model.card.get("noise") if own_unit else None)
     made = tiles(model.net, (images - level) * factor, averaged)
     return ((where, (tile / factor + level).reshape(len(pixels), *tile.shape[-2:])) for where, tile in made)
 
@@ -173,7 +175,10 @@ def finer_header(header: fits.Header, scale: int, name: str) -> fits.Header:
     """
     fine = fits.Header()
     for card in header.cards:
-        key, value = card.keyword, card.value
+        try:
+            key, value = card.keyword, card.value
+        except VerifyError:
+            continue  # it breaks the standard: nobody could read it in the new file either
         if _STRUCTURAL.fullmatch(key):
             continue
         if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -187,13 +187,22 @@ def matching_kernel(
     return kernel / kernel.sum()
 
 
-def _centred(psf: np.ndarray, side: int) -> np.ndarray:
-    """A point-spread function of light 1 on a (side, side) grid, its middle pixel at the origin."""
-    psf = np.asarray(psf, dtype=np.float64)
+def check_psf(psf: np.ndarray) -> None:
+    """Refuses what is no picture of a point-spread function.
+
+    Raises:
+        UserError: when it has no middle pixel or no light.
+    """
     if psf.ndim != 2 or psf.shape[0] % 2 == 0 or psf.shape[1] % 2 == 0:
         raise UserError(f"A point-spread function of shape {psf.shape} has no middle pixel. Give odd sides.")
     if not psf.sum() > 0:
         raise UserError(f"A point-spread function must have light in it; this one sums to {psf.sum():g}.")
+
+
+def _centred(psf: np.ndarray, side: int) -> np.ndarray:
+    """A point-spread function of light 1 on a (side, side) grid, its middle pixel at the origin."""
+    psf = np.asarray(psf, dtype=np.float64)
+    check_psf(psf)
     grid = np.zeros((side, side))
     grid[: psf.shape[0], : psf.shape[1]] = psf / psf.sum()
     return np.roll(grid, (-(psf.shape[0] // 2), -(psf.shape[1] // 2)), axis=(0, 1))

@@ -16,7 +16,7 @@ from scipy.ndimage import map_coordinates
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
 from deeplense_core.reading.tangent_plane import TangentPlane
-from deeplense_core.superres.observe import matching_kernel, observe, reach
+from deeplense_core.superres.observe import check_psf, matching_kernel, observe, reach
 
 CORE = 0.05
 """Of a point-spread function's peak: what is brighter decides where its middle is."""
@@ -184,9 +184,11 @@ def resample_psf(psf: np.ndarray, step: float, average: bool = False) -> np.ndar
         psf: (k, k), k odd.
         step: Side of a new pixel in old ones.
         average: Mean over the new pixel, as when an image is resampled; else the value in its middle.
+
+    Raises:
+        UserError: one without a middle pixel or without light.
     """
-    if psf.ndim != 2 or psf.shape[0] % 2 == 0 or psf.shape[1] % 2 == 0:
-        raise UserError(f"A point-spread function of shape {psf.shape} has no middle pixel. Give odd sides.")
+    check_psf(psf)
     middle = _centroid(psf)
     radius = int(min(*middle, *(np.array(psf.shape) - 1 - middle)) // step)
     points = max(2, math.ceil(2 * step)) if average else 1

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.errors import UserError
-from deeplense_core.evaluations.predictions import evaluations
-from deeplense_core.metrics.superres import AVERAGED, BEST_AT_ONE, BETTER, paired_means
+from deeplense_core.metrics.superres import BEST_AT_ONE, BETTER, OF_A_SET, paired_means
 from deeplense_core.registry import nearest
 
 
@@ -54,14 +53,6 @@ def read_scores(folder: Path, report: Mapping[str, Any]) -> Scores:
                         "again.") from err
 
 
-def scores_on(name: str, data: str, split: str) -> Scores | None:
-    """The newest evaluation of a network on a data set, by the name or folder it was asked for; None without one."""
-    for folder, report in evaluations(name.removesuffix(AVERAGED)):
-        if (report["data"], report["split"]) == (data, split):
-            return read_scores(folder, report)
-    return None
-
-
 def difference(a: Scores, row_a: str, b: Scores, row_b: str, metric: str) -> dict[str, Any]:
     """Mean of A minus B over the same images, its 95 % interval and a verdict.
 
@@ -83,5 +74,5 @@ def difference(a: Scores, row_a: str, b: Scores, row_b: str, metric: str) -> dic
 
 
 def comparable(metrics: Mapping[str, Any]) -> list[str]:
-    """Metrics of which it is known what is better, among those that were scored."""
-    return [name for name in metrics if name in BETTER or name in BEST_AT_ONE]
+    """Metrics of single images of which it is known what is better, among those that were scored."""
+    return [name for name in metrics if name in (*BETTER, *BEST_AT_ONE) and name not in OF_A_SET]

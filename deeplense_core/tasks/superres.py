@@ -22,11 +22,14 @@ from deeplense_core.models.esrgan import SMALLEST, Discriminator
 from deeplense_core.sources import Batch, DataInfo, Images, Source
 from deeplense_core.spec import config_from, knob
 from deeplense_core.superres.enhance import enhance
+from deeplense_core.superres.observe import reach
 from deeplense_core.tasks.base import TASKS, StepOut
-from deeplense_core.tasks.superres_scores import evaluate, pair_scale
+from deeplense_core.tasks.superres_scores import evaluate, noise_floor, pair_scale
 
 PERCEPTUAL_VALIDATION = 16
 """Images of the validation that the perceptual distance is taken of: it costs more than all else."""
+FEWEST_INNER = 4
+"""Coarse pixels along a side that re-observation must be left with; seeing differs from batch to batch."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,12 @@ class SuperResTask:
         if self.cfg.physics:
             if self.data.target_pixel_scale_arcsec is None:
                 raise UserError(f"{self.data.name!r} does not say its pixel scale, which physics needs. Set physics=0.")
-            pixel.matching_sigma_px(batch.columns, self.data.target_pixel_scale_arcsec)
+            blur = pixel.matching_sigma_px(batch.columns, self.data.target_pixel_scale_arcsec)
+            side, edge = self.cfg.crop or min(self.data.shape[1:]), reach(blur, self.scale)
+            if side - 2 * edge < FEWEST_INNER:
+                raise UserError(f"physics leaves out the outer {edge} coarse pixels, to which the point-spread "
+                                f"function brings light from outside, and the patches have {side}. Set crop to "
+                                f"{2 * edge + FEWEST_INNER} or more, or physics=0.")
 
     def model_args(self) -> dict[str, Any]:
         return {"in_channels": self.data.shape[0], "scale": self.scale, "unit": self.unit}
@@ -98,19 +106,20 @@ class SuperResTask:
         low, high = turn_together(low, high, generator)
         made = model(low)
         logs: dict[str, Tensor] = {}
-        loss = logs["pixel"] = self._pixel(made, high, low, batch.columns)
-        if self.cfg.physics:
-            assert self.data.target_pixel_scale_arcsec
-            blur = pixel.matching_sigma_px(batch.columns, self.data.target_pixel_scale_arcsec)
-            logs["reobservation"] = pixel.reobservation_chi2(made, low, batch.columns, self.scale, blur).mean()
-            loss = loss + self.cfg.physics * logs["reobservation"]
+        with torch.autocast(made.device.type, enabled=False):  # brightness in sigmas needs more than three digits
+            loss = logs["pixel"] = self._pixel(made, high, low, batch.columns)
+            if self.cfg.physics:
+                assert self.data.target_pixel_scale_arcsec
+                blur = pixel.matching_sigma_px(batch.columns, self.data.target_pixel_scale_arcsec)
+                logs["reobservation"] = pixel.reobservation_chi2(made, low, batch.columns, self.scale, blur).mean()
+                loss = loss + self.cfg.physics * logs["reobservation"]
         if self.features and progress >= self.cfg.warm_up:
             loss = loss + self._opinions(view(made, self.unit), view(high, self.unit), logs)
         return StepOut(loss, {name: value.detach() for name, value in logs.items()})
 
     def _pixel(self, made: Tensor, high: Tensor, low: Tensor, columns: Mapping[str, Tensor]) -> Tensor:
         variance = pixel.target_variance(low, columns, self.scale) if self.cfg.loss == "chi2" else None
-        return pixel.pixel_loss(self.cfg.loss, made.float(), high, variance, self.unit)
+        return pixel.pixel_loss(self.cfg.loss, made, high, variance, self.unit)
 
     def _opinions(self, made: Tensor, real: Tensor, logs: dict[str, Tensor]) -> Tensor:
         """What VGG19 and the discriminator add to the generator's loss, and the discriminator's own loss.
@@ -144,10 +153,8 @@ class SuperResTask:
         errors = metrics.mse(outputs, observed)
         found = {"psnr": float(metrics.psnr(errors, range_).mean()),
                  "psnr_of_mean_mse": float(metrics.psnr(errors.mean(), range_)), "mse": float(errors.mean())}
-        if "truth_hr_counts_per_unit" in part.columns:
-            sky, per_unit = (part.columns[f"truth_{name}"] for name in ("sky", "hr_counts_per_unit"))
-            floor = metrics.noise_floor_mse(observed, sky, per_unit)
-            found["psnr_floor"] = float(metrics.psnr(floor, range_).mean())
+        if pixel.knows_noise(part.columns, "hr"):
+            found["psnr_floor"] = float(noise_floor(observed, part.columns, range_).mean())
         if self.features:
             made, real = (view(torch.from_numpy(x[:PERCEPTUAL_VALIDATION]), self.unit)
                           for x in (outputs, observed))

@@ -124,15 +124,22 @@ def noise_of_training(model: Trained, row: str, columns: Mapping[str, Tensor]) -
 
 def shared(high: Float[Tensor, "b c h w"], columns: Mapping[str, Tensor], fixed: Protocol) -> dict[str, Any]:
     """What every row of a block is measured with: arc pixels and the noise floor, from the observed images."""
-    observed = high.numpy()
-    if "hr_noise" in columns:
-        noise = columns["hr_noise"].numpy().astype(np.float64)
-        return {"mask": metrics.arc_mask(observed, None), "psnr_floor": metrics.psnr(noise**2, fixed.range_)}
+    observed, sky_sigma = high.numpy(), None
+    if "hr_noise" not in columns and pixel.knows_noise(columns, "hr"):
+        sky_sigma = pixel.noise_variance(torch.zeros(len(high), 1, 1, 1), columns, "hr").sqrt().flatten().numpy()
+    return {"mask": metrics.arc_mask(observed, sky_sigma), "psnr_floor": noise_floor(observed, columns, fixed.range_)}
+
+
+def noise_floor(
+    observed: Float[np.ndarray, "b c h w"], columns: Mapping[str, Any], range_: float
+) -> Float[np.ndarray, " b"]:
+    """PSNR of the noise-free fine images, which no network can pass; NaN where the pairs do not say their noise."""
     if not pixel.knows_noise(columns, "hr"):
-        return {"mask": metrics.arc_mask(observed, None), "psnr_floor": np.full(len(observed), np.nan)}
-    sky, per_unit = (columns[f"truth_{name}"].numpy().astype(np.float64) for name in ("sky", "hr_counts_per_unit"))
-    floor = metrics.psnr(metrics.noise_floor_mse(observed, sky, per_unit), fixed.range_)
-    return {"mask": metrics.arc_mask(observed, np.sqrt(sky / per_unit)), "psnr_floor": floor}
+        return np.full(len(observed), np.nan)
+    if "hr_noise" in columns:
+        return metrics.psnr(np.asarray(columns["hr_noise"], np.float64) ** 2, range_)
+    sky, per_unit = (np.asarray(columns[f"truth_{name}"], np.float64) for name in ("sky", "hr_counts_per_unit"))
+    return metrics.psnr(metrics.noise_floor_mse(observed, sky, per_unit), range_)
 
 
 def scores(

@@ -15,7 +15,7 @@ from deeplense_core.evaluations.compare import difference, differing_settings, v
 from deeplense_core.evaluations.predictions import evaluations, read_predictions
 from deeplense_core.evaluations.report import with_interval
 from deeplense_core.metrics import FIND_NAMES, metric_names
-from deeplense_core.runs import Run, open_run
+from deeplense_core.runs import Run, open_run, short_names
 from pages.ui.evaluation import evaluation_title
 from pages.ui.messages import guard, plain, show_error
 from pages.ui.theme import theme_name
@@ -28,7 +28,7 @@ def comparison(ids: Sequence[str]) -> None:
     with guard():
         runs = [open_run(name) for name in ids]
         specs = {run.id: run.spec for run in runs}
-    names = _short_names(runs)
+    names = short_names({name: spec.name or spec.model for name, spec in specs.items()})
     st.subheader(f"{len(runs)} runs, baseline {plain(names[ids[0]])}", anchor=False)
     scores(runs, names)
     differing = differing_settings(specs)
@@ -58,8 +58,9 @@ def scores(runs: Sequence[Run], names: Mapping[str, str]) -> None:
                 format_func=lambda k: evaluation_title(reports[k][1]),
                 key="compare_on",
             )
-        classes = reports[key][1]["classes"]
-        known = [name for name in reports[key][1]["metrics"] if name in (*metric_names(classes), *FIND_NAMES)]
+        classes = reports[key][1].get("classes", ())
+        known = [name for name in reports[key][1]["metrics"] if name in (*metric_names(classes), *FIND_NAMES)
+                 and all(name in of_run[key][1]["metrics"] for of_run in found.values())]  # fmt: skip
         if not known:
             st.info("These runs are compared on their own page.", icon=":material/info:")
             return
@@ -80,8 +81,10 @@ def scores(runs: Sequence[Run], names: Mapping[str, str]) -> None:
 
 
 def _metric_table(rows: Mapping[str, Mapping[str, Mapping]]) -> None:
-    cells = {name: [with_interval(m) for m in metrics.values()] for name, metrics in rows.items()}
-    labels = [plots.metric_label(name) for name in next(iter(rows.values()))]
+    names = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
+    cells = {row: [with_interval(metrics.get(name, {"value": None})) for name in names]
+             for row, metrics in rows.items()}  # fmt: skip
+    labels = [plots.metric_label(name) for name in names]
     st.dataframe(pd.DataFrame({"metric": labels, **cells}), hide_index=True)
 
 
@@ -95,19 +98,11 @@ def _difference(
 
 
 def _evaluations(run: Run) -> Evaluations:
-    """What exactly was scored, data and split -> folder and report."""
+    """What exactly was scored, data, split and number of images -> folder and report: a test set that is simulated has
+    one fingerprint whatever its length."""
     return {
-        f"{report['data_fingerprint']}-{report['split']}": (folder, report)
+        f"{report['data_fingerprint']}-{report['split']}-{report['n']}": (folder, report)
         for folder, report in evaluations(run.id)
-    }
-
-
-def _short_names(runs: Sequence[Run]) -> dict[str, str]:
-    """The runs' own names where they tell them apart, else with the end of the id."""
-    names = [run.spec.name or run.spec.model for run in runs]
-    return {
-        run.id: name if names.count(name) == 1 else f"{name} {run.id.rsplit('-', 1)[-1]}"
-        for run, name in zip(runs, names, strict=True)
     }
 
 

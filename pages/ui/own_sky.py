@@ -94,17 +94,15 @@ def coarse_only(image: LensImage) -> Pair:
     Raises:
         UserError: larger than the page makes finer.
     """
-    from deeplense_core.superres.enhance_files import is_per_pixel
     from deeplense_core.superres.register_pair import noise_of
 
     if image.pixels.size > MOST_VALUES:
         raise UserError(f"{image.meta['name']!r} has {image.pixels.size:,} pixel values, more than the "
                         f"{MOST_VALUES:,} that the page makes finer. Use the command line, which goes tile by tile: "
                         "predict NETWORK FILE --out fine.fits.")  # fmt: skip
-    unit = str(image.meta.get("unit", ""))
     noise = float(np.median([noise_of(band) for band in image.pixels]))
     return Pair(image.meta["name"], image.pixels, None, image.pixel_scale_arcsec, {"lr_noise": noise},
-                image.meta.get("wcs"), None, unit, image.bands, per_pixel=is_per_pixel(unit))  # fmt: skip
+                image.meta.get("wcs"), None, str(image.meta.get("unit", "")), image.bands)  # fmt: skip
 
 
 @st.cache_data(max_entries=8, show_spinner="Bringing both images onto one grid …", show_time=True)

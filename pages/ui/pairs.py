@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import streamlit as st
 from deeplense_core.data import Dataset, open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.metrics.superres import AVERAGED
-from deeplense_core.runs import open_run
+from deeplense_core.runs import open_run, short_names
 from deeplense_core.shelf.cards import find_card
 from pages.ui.picker import SIM
 
@@ -44,36 +44,45 @@ class Pair:
     """Of a registered pair: brings the fine image to the coarse one's sharpness."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Of a registered pair: what the comparison of the two gave."""
-    per_pixel: bool = False
-    """Values are amounts per pixel, of which finer pixels hold less."""
 
     @property
     def real(self) -> bool:
         """Whether it comes from a telescope: then in a unit that no network has learnt, its noise measured."""
         return "lr_noise" in self.columns
 
+    @property
+    def per_pixel(self) -> bool:
+        """Whether values are amounts per pixel, of which finer pixels hold less; simulated ones are brightness."""
+        from deeplense_core.superres.enhance_files import is_per_pixel
+
+        return self.real and is_per_pixel(self.unit)
+
     @cached_property
     def digest(self) -> str:
         """Hash of all that a result or a map of it depends on."""
         digest = hashlib.sha256(self.low.tobytes())
+        digest.update(b"" if self.high is None else self.high.tobytes())
         digest.update(repr((self.low.shape, self.low_scale_arcsec, sorted(self.columns.items()))).encode())
         digest.update(b"" if self.kernel is None else self.kernel.tobytes())
         return digest.hexdigest()
 
 
-@st.cache_data(max_entries=64, show_spinner="Reading the pair …")
 def pair_of(data: str, number: int) -> Pair:
     """Pair ``number`` (from 0) of a recipe, or of the test split of a data set.
 
     Raises:
         UserError: a data set without test pairs.
     """
-    if not data.startswith(SIM):
-        return _stored(open_dataset(Path(data)), number)
+    if data.startswith(SIM):
+        return _simulated(data.removeprefix(SIM), number)
+    return _stored(data, open_dataset(Path(data)).fingerprint, number)
+
+
+@st.cache_data(max_entries=64, show_spinner="Simulating the pair …")
+def _simulated(name: str, number: int) -> Pair:
     from deeplense_core.sim import recipe_info, simulate
     from deeplense_core.sources import TEST
 
-    name = data.removeprefix(SIM)
     # A stream that no training draws, whatever its seed.
     info, batch = recipe_info(name), simulate(name, 1, seed=SEED, stream=TEST + number)
     assert batch.targets is not None
@@ -87,10 +96,13 @@ def count_of(data: str) -> int:
     return 100_000 if data.startswith(SIM) else len(_test_rows(open_dataset(Path(data))))
 
 
-def _stored(ds: Dataset, number: int) -> Pair:
+@st.cache_data(max_entries=64, show_spinner="Reading the pair …")
+def _stored(folder: str, fingerprint: str, number: int) -> Pair:
+    """Cached by what the data set holds: another one may come to lie in its folder."""
     from deeplense_core.sources import matching_kernel, numeric_columns
     from deeplense_core.superres.pair_set import KIND
 
+    ds = open_dataset(Path(folder))
     row = int(_test_rows(ds)[number])
     columns = {name: float(values[0]) for name, values in numeric_columns(ds, np.array([row])).items()}
     source = ds.manifest["source"]
@@ -127,19 +139,13 @@ def made(row: str, written: float, scale: int, digest: str, _pair: Pair) -> np.n
     Raises:
         UserError: bands that the network does not know.
     """
-    import torch
-
     from deeplense_core.models.interpolation import KERNELS
-    from deeplense_core.superres.enhance import enhance
     from deeplense_core.superres.enhance_files import enhance_image
     from deeplense_core.trained import unlearned
 
     name, averaged = row.removesuffix(AVERAGED), row.endswith(AVERAGED)
     model = unlearned(name, scale) if name in KERNELS else _network(name, written)
-    if _pair.real:
-        return enhance_image(model, _pair.low, averaged, _pair.name)
-    device = next(iter(model.net.parameters()), torch.zeros(0)).device
-    return enhance(model.net, torch.from_numpy(_pair.low[None]).to(device), averaged)[0].cpu().numpy()
+    return enhance_image(model, _pair.low, averaged, _pair.name, own_unit=_pair.real)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network …")
@@ -181,6 +187,27 @@ def camera_maps(
     return residual, added, off
 
 
+@st.cache_data(max_entries=128, show_spinner=False)
+def measured(
+    row: str, written: float, scale: int, digest: str, _pair: Pair, _image: np.ndarray
+) -> tuple[dict[str, float], float]:
+    """Every metric of a result, and the data range of its PSNR.
+
+    Args:
+        row: As for :func:`made`, with ``written``, ``scale`` and ``digest`` naming ``_image`` for the cache.
+
+    Raises:
+        UserError: a fine image without light.
+    """
+    from deeplense_core.metrics.superres import data_range
+    from deeplense_core.tasks.superres_scores import one_image
+
+    assert _pair.high is not None
+    fine = _pair.low_scale_arcsec / scale if _pair.low_scale_arcsec else None
+    range_ = data_range(_pair.high[None])
+    return one_image(_image, _pair.low, _pair.high, _pair.columns, scale, fine, range_, _pair.kernel), range_
+
+
 def written(row: str) -> float:
     """When the weights behind a row were written; 0 for an interpolation."""
     from deeplense_core.models.interpolation import KERNELS
@@ -189,11 +216,17 @@ def written(row: str) -> float:
     return 0.0 if name in KERNELS else (find_card(name).folder / "model.json").stat().st_mtime
 
 
-def row_label(row: str) -> str:
-    """A row as the reader knows it: a run by its own name or its model, the rest as it is."""
-    name = row.removesuffix(AVERAGED)
+def row_labels(rows: Iterable[str]) -> dict[str, str]:
+    """Rows as the reader knows them: a run by its own name or its model, with the end of its id where several are
+    called the same; the rest as it is."""
+    bare = {row: row.removesuffix(AVERAGED) for row in rows}
+    names = short_names({name: _called(name) for name in bare.values()})
+    return {row: names[name] + row.removeprefix(name) for row, name in bare.items()}
+
+
+def _called(name: str) -> str:
     try:
         spec = open_run(name).spec
     except UserError:
-        return row
-    return (spec.name or spec.model) + row.removeprefix(name)
+        return name
+    return spec.name or spec.model

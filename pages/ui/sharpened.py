@@ -20,7 +20,7 @@ from deeplense_core.plots import metric_label
 from deeplense_core.plots.superres import profile_figure
 from pages.ui.layout import pair as two_places
 from pages.ui.messages import guard, plain
-from pages.ui.pairs import Pair, camera_maps, row_label, written
+from pages.ui.pairs import Pair, camera_maps, measured, row_labels, written
 from pages.ui.picker import short_data
 from pages.ui.scorings import another_data_set, offer_own_test, under_way
 from pages.ui.theme import theme_name
@@ -28,8 +28,7 @@ from pages.ui.viewer import Panel, viewer
 
 FINE, COARSE = "observed fine", "coarse"
 LOCK = "sky"
-COLUMNS = ("psnr", "arc_psnr", "ssim", "flux_ratio", "reobs_chi2", "centroid_shift", "einstein_radius_error",
-           "perceptual")  # fmt: skip
+COLUMNS = ("psnr", "arc_psnr", "ssim", "flux_ratio", "reobs_chi2", "centroid_shift", "einstein_radius_error")
 """Metrics of one image, in the order of the table."""
 TABLE = ("psnr", "psnr_floor", "psnr_median", "psnr_of_mean_mse", "arc_psnr", "ssim", "mse", "flux_ratio", "reobs_chi2",
          "centroid_shift", "einstein_radius_error", "perceptual")  # fmt: skip
@@ -47,9 +46,9 @@ def fine_scale(pair: Pair, scale: int) -> float | None:
 def panels(pair: Pair, images: Images, scale: int) -> list[Panel]:
     """Coarse, every row, and the observed fine image, all with one stretch."""
     shared = {"unit": pair.unit, "bands": pair.bands, "lock": LOCK}
-    fine, wcs = fine_scale(pair, scale), fine_wcs(pair, scale)
+    fine, wcs, labels = fine_scale(pair, scale), fine_wcs(pair, scale), row_labels(images)
     shown = [Panel(pair.low, COARSE, pair.low_scale_arcsec, wcs=pair.wcs, **shared)]
-    shown += [Panel(image, row_label(name), fine, wcs=wcs, **shared) for name, image in images.items()]
+    shown += [Panel(image, labels[name], fine, wcs=wcs, **shared) for name, image in images.items()]
     if pair.high is not None:
         shown.append(Panel(pair.high, FINE, fine, wcs=wcs, **shared))
     return shown
@@ -84,16 +83,20 @@ def this_image(pair: Pair, images: Images, scale: int) -> None:
         if images:
             downloads(pair, images, scale)
     with right:
-        every = {**images, **({FINE: pair.high} if pair.high is not None else {})}
-        step = fine_scale(pair, scale) or 1.0
-        profiles = {row_label(name): radial_profile(image.mean(0), step, step) for name, image in every.items()}
-        profiles[COARSE] = radial_profile(pair.low.mean(0), step * scale, step * scale)
         figure = profile_figure(
-            profiles, reference=FINE if pair.high is not None else None, unit=pair.unit,
+            profiles(pair, images, scale), reference=FINE if pair.high is not None else None, unit=pair.unit,
             arcsec=pair.low_scale_arcsec is not None, theme=theme_name(),
         )  # fmt: skip
         st.plotly_chart(figure, theme=None, key="superres_profile", config=plots.PLOTLY_CONFIG,
                         alt="Mean brightness against radius, one line for each image")  # fmt: skip
+
+
+def profiles(pair: Pair, images: Images, scale: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Mean brightness against radius, in arcsec or, where pixels have no known size, in fine pixels."""
+    every = {**images, **({FINE: pair.high} if pair.high is not None else {})}
+    step, labels = fine_scale(pair, scale) or 1.0, row_labels(every)
+    found = {labels[name]: radial_profile(image.mean(0), step, step) for name, image in every.items()}
+    return {**found, COARSE: radial_profile(pair.low.mean(0), step * scale, step * scale)}
 
 
 def comparison_of_telescopes(pair: Pair, scale: int) -> None:
@@ -114,8 +117,8 @@ def downloads(pair: Pair, images: Images, scale: int) -> None:
     from deeplense_core.superres.save import fits_bytes, npy_bytes
 
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        row = st.selectbox("Save", list(images), len(images) - 1, format_func=row_label, key="superres_save",
-                           width=260)  # fmt: skip
+        row = st.selectbox("Save", list(images), len(images) - 1, format_func=row_labels(images).get,
+                           key="superres_save", width=260)  # fmt: skip
         stem = re.sub(r"[^\w.-]+", "_", f"{pair.name.removesuffix('.fits')}_{row}")
         image = images[row]
         st.download_button(
@@ -129,13 +132,10 @@ def downloads(pair: Pair, images: Images, scale: int) -> None:
 
 def image_table(pair: Pair, images: Images, scale: int) -> tuple[Any, float]:
     """Metrics of each row on this image, best in bold, and the data range of its PSNR."""
-    from deeplense_core.tasks.superres_scores import one_image
-
-    assert pair.high is not None
-    range_, fine = metrics.data_range(pair.high[None]), fine_scale(pair, scale)
-    found = {row_label(name): one_image(image, pair.low, pair.high, pair.columns, scale, fine, range_, pair.kernel)
-             for name, image in images.items()}  # fmt: skip
-    names = [name for name in COLUMNS if not all(np.isnan(row.get(name, np.nan)) for row in found.values())]
+    labels, found, range_ = row_labels(images), {}, np.nan
+    for name, image in images.items():
+        found[labels[name]], range_ = measured(name, written(name), scale, pair.digest, pair, image)
+    names = [name for name in COLUMNS if not all(np.isnan(row[name]) for row in found.values())]
     table = pd.DataFrame({row: {name: values[name] for name in names} for row, values in found.items()})
     best = {metric_label(name): best_row(name, table.loc[name]) for name in names}
     table.index = pd.Index([metric_label(name) for name in names])
@@ -167,11 +167,11 @@ def all_images(pair: Pair, images: Images, scale: int) -> None:
         st.info("Choose a network above: its test images are scored beside all interpolations.", icon=":material/info:")
         return
     another_data_set(names, "superres_score", pairs=True)
-    reports = {name: evaluations(name) for name in names}
+    reports, labels = {name: evaluations(name) for name in names}, row_labels(names)
     for number, name in enumerate(names):
-        under_way(name, f"superres_score_{number}", row_label(name))
+        under_way(name, f"superres_score_{number}", labels[name])
         if not reports[name]:
-            offer_own_test(name, f"superres_score_{number}", row_label(name))
+            offer_own_test(name, f"superres_score_{number}", labels[name])
     if found := [evaluation for name in names for evaluation in reports[name]]:
         of_test_set(found)
 
@@ -180,7 +180,8 @@ def of_test_set(found: Sequence[Evaluation]) -> None:
     """The table of one test set, chosen where the evaluations are of several, and its rows against each other."""
     sets: dict[tuple, list[Evaluation]] = {}
     for folder, report in found:
-        key = report["data_fingerprint"], report["split"], report["data_range"]
+        # Fresh simulations have one fingerprint, however many there are.
+        key = report["data_fingerprint"], report["split"], report["n"], report["data_range"]
         sets.setdefault(key, []).append((folder, report))
     titles = {key: title(of_set[0][1]) for key, of_set in sets.items()}
     chosen = sets[st.selectbox("Test set", list(sets), format_func=titles.get, key="superres_set")]
@@ -209,10 +210,10 @@ def against_each_other(found: Sequence[Evaluation]) -> None:
 
     rows = {name: place for place, (_, report) in enumerate(found) for name in report["row_names"]}
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        names = list(rows)
-        a = st.selectbox("Compare", names, 0, format_func=row_label, key="superres_a", width=260)
+        names, labels = list(rows), row_labels(rows)
+        a = st.selectbox("Compare", names, 0, format_func=labels.get, key="superres_a", width=260)
         b = st.selectbox("with", names, min(len(names) - 1, names.index("bicubic") if "bicubic" in names else 1),
-                         format_func=row_label, key="superres_b", width=260)  # fmt: skip
+                         format_func=labels.get, key="superres_b", width=260)  # fmt: skip
         metric = st.selectbox("in", comparable(found[0][1]["metrics"]), format_func=metric_label,
                               key="superres_metric", width=260)  # fmt: skip
     if a == b:
@@ -221,7 +222,7 @@ def against_each_other(found: Sequence[Evaluation]) -> None:
     with guard():
         one, other = (read_scores(*found[rows[row]]) for row in (a, b))
         found_difference = difference(one, a, other, b, metric)
-    st.markdown(f":material/balance: {plain(sentence(found_difference, row_label(a), row_label(b), metric))}")
+    st.markdown(f":material/balance: {plain(sentence(found_difference, labels[a], labels[b], metric))}")
 
 
 def sentence(found: Mapping[str, Any], a: str, b: str, metric: str) -> str:
@@ -245,7 +246,8 @@ def title(report: Mapping[str, Any]) -> str:
 
 def set_table(reports: Sequence[Mapping[str, Any]]) -> tuple[pd.DataFrame, dict[str, str | None]]:
     """Models of all reports on one test set, as text with intervals, and the best of each metric."""
-    rows = {row_label(name): values for report in reports for name, values in report["rows"].items()}
+    labels = row_labels(name for report in reports for name in report["rows"])
+    rows = {labels[name]: values for report in reports for name, values in report["rows"].items()}
     names = [name for name in TABLE if any(values[name]["value"] is not None for values in rows.values())]
     cells = {metric_label(name): {row: with_interval(values[name]) for row, values in rows.items()} for name in names}
     numbers = {name: pd.Series({row: values[name]["value"] for row, values in rows.items()}, dtype=float)
@@ -257,7 +259,8 @@ def set_table(reports: Sequence[Mapping[str, Any]]) -> tuple[pd.DataFrame, dict[
 def confirmed(pair: Pair, images: Images, scale: int) -> None:
     """Residual of the re-observation, and what the network added, both in sigmas."""
     row = st.segmented_control(
-        "Of", list(images), default=next(iter(reversed(images)), None), format_func=row_label, key="superres_confirm"
+        "Of", list(images), default=next(iter(reversed(images)), None), format_func=row_labels(images).get,
+        key="superres_confirm",
     )
     if row is None:
         st.info("Choose a network or an interpolation above.", icon=":material/info:")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from trained_run import fake_run, said
 
+from deeplense_core import plots
 from deeplense_core.notes import baseline
 from deeplense_core.runs import list_runs, open_run
 from deeplense_core.workspace import ROOT, runs_dir
@@ -127,6 +128,38 @@ def test_scores_on_different_data_are_not_compared(open_page):
     app = open_page("runs", compare=f"{a.id},{b.id}")
     assert "scores on different data are not compared" in said(app)
     assert "distinguishable" not in said(app)
+
+
+def test_runs_of_another_task_are_compared_on_their_own_page(open_page):
+    """A report without classes ended the page in a KeyError; so did a metric that one run alone has."""
+    runs = [fake_run("a"), fake_run("b")]
+    for run in runs:
+        with_scores(run, *guesses(2.0, seed=1))
+    path = next((runs[1].path / "evaluations").glob("*/report.json"))
+    report = json.loads(path.read_bytes())
+    del report["metrics"]["auc_macro"]
+    path.write_text(json.dumps(report))
+    app = open_page("runs", compare=",".join(run.id for run in runs))
+    assert plots.metric_label("auc_macro") not in app.selectbox(key="compare_metric").options
+    table = next(frame.value for frame in app.dataframe if "metric" in frame.value)
+    assert sorted(table.set_index("metric").loc[plots.metric_label("auc_macro")] == "–") == [False, True]
+    for run in runs:
+        path = next((run.path / "evaluations").glob("*/report.json"))
+        report = json.loads(path.read_bytes())
+        del report["classes"]
+        path.write_text(json.dumps({**report, "metrics": {"psnr": report["metrics"]["accuracy"]}}))
+    app = open_page("runs", compare=",".join(run.id for run in runs))
+    assert "compared on their own page" in said(app)
+
+
+def test_test_sets_of_different_length_are_not_the_same(open_page):
+    """The images that are simulated with one seed have one fingerprint, however many there are."""
+    a, b = fake_run("a"), fake_run("b")
+    labels, probabilities = guesses(2.0, seed=1)
+    with_scores(a, labels, probabilities)
+    with_scores(b, labels[:-5], probabilities[:-5])
+    app = open_page("runs", compare=f"{a.id},{b.id}")
+    assert "scores on different data are not compared" in said(app)
 
 
 def test_a_thousand_runs_take_under_300_ms(open_page):

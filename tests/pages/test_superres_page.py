@@ -1,10 +1,13 @@
 """The super-resolution page: pairs, rows and their numbers, one table a data set."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from trained_run import said
 
+from deeplense_core.data import DatasetWriter
 from deeplense_core.errors import UserError
 from deeplense_core.evaluations import scoring
 from deeplense_core.images import LensImage
@@ -13,8 +16,20 @@ from deeplense_core.models.interpolation import enlarge
 from deeplense_core.runs import Run
 from deeplense_core.spec import RunSpec
 from deeplense_core.superres import support
+from deeplense_core.workspace import datasets_dir
 from pages.ui import own_sky, pairs
-from pages.ui.sharpened import TABLE, best_row, fine_scale, fine_wcs, image_table, panels, set_table, title
+from pages.ui.sharpened import (
+    TABLE,
+    best_row,
+    fine_scale,
+    fine_wcs,
+    image_table,
+    panels,
+    profiles,
+    sentence,
+    set_table,
+    title,
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +74,18 @@ def test_panels_share_one_sky_and_one_stretch(pair):
     assert fine_scale(pair, 2) == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize("arcsec", [0.1, None])
+def test_profiles_are_of_one_sky(pair, arcsec):
+    """The same brightness at the same radius, whatever the size of a pixel."""
+    found = profiles(replace(pair, low_scale_arcsec=arcsec), {"bicubic": interpolated(pair, "bicubic")}, 2)
+    assert list(found) == ["bicubic", "observed fine", "coarse"]
+    fine = (arcsec or 2.0) / 2
+    assert {round(float(radius[-1] / fine)) for radius, _ in found.values()} <= {73, 74, 75}
+    (radius, value), (coarse_radius, coarse_value) = found["bicubic"], found["coarse"]
+    np.testing.assert_allclose(np.interp(coarse_radius[3:-1], radius, value), coarse_value[3:-1],
+                               atol=0.1 * coarse_value.max())  # fmt: skip
+
+
 @pytest.mark.parametrize(("metric", "values", "best"), [
     ("psnr", [30.0, 40.0], "b"), ("mse", [30.0, 40.0], "a"), ("flux_ratio", [0.9, 1.2], "a"),
     ("reobs_chi2", [0.5, 1.1], "b"), ("ssim", [np.nan, 0.2], "b"), ("ssim", [np.nan, np.nan], None),
@@ -87,16 +114,29 @@ def test_rows_of_a_test_set_are_compared_with_an_interval(open_page):
     run = with_evaluations({"one": report(40.0)})
     rng = np.random.default_rng(0)
     folder = run.path / "evaluations" / "one"
-    write_json(folder / "report.json", {**report(40.0), "row_names": ["net", "bicubic"]})
+    of_set = dict.fromkeys(("psnr", *metrics.OF_A_SET), {"value": 40.0, "low": 39.0, "high": 41.0})
+    write_json(folder / "report.json", {**report(40.0), "row_names": ["net", "bicubic"], "metrics": of_set})
     psnr = 34 + rng.normal(size=(400, 1)) + np.array([6.0, 0.0])
     np.savez(folder / "predictions.npz", ids=np.arange(400).astype("U"), psnr=psnr)
     app = open_page("superres", run=run.id)
     app.session_state["superres_tab"] = "All test images"
     app.run()
     assert not app.exception
+    assert app.selectbox(key="superres_metric").options == ["PSNR (dB)"], "a metric of a whole set has no pairs"
     assert "PSNR (dB): net is better than bicubic, net minus bicubic +6.000 (95 %" in said(app)
     app.selectbox(key="superres_b").set_value("net").run()
     assert "two different rows" in said(app)
+
+
+def test_a_difference_in_words():
+    found = {"value": -0.25, "low": -0.3, "high": -0.2, "n": 1200, "verdict": "B better"}
+    assert sentence(found, "srcnn", "edsr", "psnr") == (
+        "PSNR (dB): edsr is better than srcnn, srcnn minus edsr -0.250 (95 % -0.300 to -0.200, 1,200 images).")
+    equal = {**found, "verdict": "not distinguishable", "low": None, "high": None}
+    assert "flux ratio, its distance from 1: srcnn and edsr are not distinguishable" in sentence(
+        equal, "srcnn", "edsr", "flux_ratio")  # fmt: skip
+    assert "one image has no interval" in sentence(equal, "a", "b", "psnr")
+    assert "cannot be compared, why" in sentence({**found, "value": None, "undefined": "why"}, "a", "b", "psnr")
 
 
 def test_an_own_image_is_made_finer_in_its_own_unit(open_page, monkeypatch):
@@ -152,7 +192,9 @@ def test_maps_are_made_once_for_a_result(pair, monkeypatch):
 
 def test_equal_images_differ_by_nothing(pair):
     assert pair.high is not None
-    found = image_table(pair, {"copy": pair.high}, 2)[0].data["copy"]
+    pairs.measured.clear()  # what is cached by the name of a row is another image
+    found = image_table(pair, {"nearest": pair.high}, 2)[0].data["nearest"]
+    pairs.measured.clear()
     assert found["PSNR (dB)"] == np.inf
     assert found["flux ratio"] == 1
     off = pairs.camera_maps("copy of the fine image", 0.0, 2, pair.digest, pair, pair.high)[2]
@@ -173,15 +215,91 @@ def with_evaluations(reports: dict[str, dict]) -> Run:
     return run
 
 
+def pair_set(name: str, bands: int = 1, level: float = 0.0):
+    """Four pairs in which a coarse pixel is four equal fine ones, without a word about noise."""
+    low = np.random.default_rng(0).random((4, bands, 16, 16)) + level
+    fine = low.repeat(2, 2).repeat(2, 3)
+    with DatasetWriter(
+        datasets_dir() / name, classes=(), shape=low.shape[1:], target_shape=fine.shape[1:], source={"kind": "test"},
+        pixel_scale_arcsec=0.1, target_pixel_scale_arcsec=0.05,
+    ) as out:  # fmt: skip
+        out.append(low, {"label": [""] * 4, "split": ["test"] * 4}, fine)
+        return out.finish()
+
+
+def test_a_network_of_one_band_sees_each_band_of_a_pair_by_itself(open_page):
+    """The page ended in an error of torch."""
+    ds = pair_set("three", bands=3)
+    app = open_page("superres")
+    app.selectbox(key="superres_data").set_value(str(ds.path)).run()
+    assert not app.exception, app.exception
+    assert not app.error
+    pair = pairs.pair_of(str(ds.path), 0)
+    made = pairs.made("edsr-x2", pairs.written("edsr-x2"), 2, pair.digest, pair)
+    alone = replace(pair, low=pair.low[1:2], high=None)
+    np.testing.assert_allclose(made[1:2], pairs.made("edsr-x2", 0.0, 2, alone.digest, alone), atol=1e-5)
+
+
+def test_a_data_set_made_again_in_its_folder_is_read_again():
+    import shutil
+
+    first = pairs.pair_of(str(pair_set("again").path), 2)
+    shutil.rmtree(datasets_dir() / "again")
+    second = pairs.pair_of(str(pair_set("again", level=5).path), 2)
+    np.testing.assert_allclose(second.low, first.low + 5, rtol=1e-6)
+
+
+def test_all_that_a_map_depends_on_is_in_the_hash(pair):
+    assert pair.high is not None
+    changes = {"low": pair.low + 1, "high": pair.high + 1, "low_scale_arcsec": 0.3, "kernel": np.ones((3, 3)),
+               "columns": {**pair.columns, "truth_sky": 1.0}}  # fmt: skip
+    assert len({replace(pair, **{name: value}).digest for name, value in changes.items()} | {pair.digest}) == 6
+
+
+def test_values_counted_per_pixel_are_told_of_real_pairs_alone(pair):
+    """A registered pair in nJy was saved with four times its flux."""
+    real = replace(pair, columns={"lr_noise": 1.0}, unit="nJy")
+    assert real.per_pixel
+    assert not replace(real, unit="nJy/arcsec2").per_pixel
+    assert not replace(pair, unit="counts").per_pixel
+
+
+def test_a_link_is_followed_each_time_and_only_once(open_page):
+    a, b = with_evaluations({}), with_evaluations({})
+    app = open_page("superres", run=a.id)
+    assert app.multiselect(key="superres_networks").value == [a.id]
+    app.multiselect(key="superres_networks").set_value(["edsr-x2"]).run()
+    assert app.multiselect(key="superres_networks").value == ["edsr-x2"], "the reader's choice was taken back"
+    app.switch_page("pages/runs.py").run()
+    app.switch_page("pages/superres.py")
+    app.query_params["run"] = b.id
+    app.run()
+    assert app.multiselect(key="superres_networks").value == [b.id]
+
+
+def test_two_runs_called_the_same_are_told_apart(open_page):
+    """One column of the table was written over the other."""
+    a, b = with_evaluations({}), with_evaluations({})
+    labels = pairs.row_labels(["bicubic", a.id, f"{b.id} x8", "edsr-x2"])
+    assert labels == {"bicubic": "bicubic", "edsr-x2": "edsr-x2", a.id: f"bi {a.id[-4:]}",
+                      f"{b.id} x8": f"bi {b.id[-4:]} x8"}  # fmt: skip
+    assert pairs.row_labels([a.id]) == {a.id: "bi"}
+    app = open_page("superres")
+    app.multiselect(key="superres_networks").set_value([a.id, b.id]).run()
+    assert list(app.dataframe[0].value.columns) == ["bicubic", f"bi {a.id[-4:]}", f"bi {b.id[-4:]}"]
+
+
 def test_two_data_sets_are_never_in_one_table(open_page):
-    run = with_evaluations({"one": report(40.0), "two": report(41.0, data="other", data_fingerprint="f", n=7)})
+    run = with_evaluations({"one": report(40.0), "two": report(41.0, data="other", data_fingerprint="f", n=7),
+                            "three": report(39.0, n=30)})  # fmt: skip
     app = open_page("superres", run=run.id)
     assert app.multiselect(key="superres_networks").value == [run.id]
     app.session_state["superres_tab"] = "All test images"
     app.run()
     assert not app.exception
     sets = app.selectbox(key="superres_set")
-    assert sorted(sets.options) == ["other · test · 7 images", "sim:sr-pairs · test · 400 images"]
+    assert sorted(sets.options) == ["other · test · 7 images", "sim:sr-pairs · test · 30 images",
+                                    "sim:sr-pairs · test · 400 images"]  # fmt: skip
     assert len(app.dataframe) == 1
 
 

@@ -16,9 +16,9 @@ ROW = {"ours": 10.0, "peer": 4.0, "ratio": 2.5, "limit": 20.0, "unit": "images/s
        "machine": {"cpu": "a", "cores": 2, "gpus": []}}  # fmt: skip
 
 
-def report(run: str, fingerprint: str, value: float, split: str = "test") -> dict:
+def report(run: str, fingerprint: str, value: float, split: str = "test", count: int = 90) -> dict:
     metric = {"value": value, "low": value - 0.01, "high": value + 0.01}
-    return {"run": run, "task": "classify", "data": f"/sets/{fingerprint}", "split": split, "n": 90,
+    return {"run": run, "task": "classify", "data": f"/sets/{fingerprint}", "split": split, "n": count,
             "metrics": {"auc_macro": metric}, "rows": {"chance": {"auc_macro": {**metric, "value": 0.5}}},
             "data_fingerprint": fingerprint, "time": 1.0, "classes": ["a", "b"]}  # fmt: skip
 
@@ -58,10 +58,29 @@ def test_runs_on_the_same_data_share_one_even_by_the_same_name():
     for place, run in enumerate(runs):
         keep(run.id, fingerprint="same", value=0.6 + place / 10)
     table, = [table for table in quality() if table.data == "same (test)"]
-    assert len(table.networks) == 2
-    assert set(table.networks) <= {"twin", runs[0].id, runs[1].id}
+    assert sorted(table.networks) == sorted(f"twin {run.id[-4:]}" for run in runs)
     assert list(table.rows)[-1] == "chance"
     assert len(table.commands) == 2
+
+
+def test_a_baseline_is_none_of_a_run_whose_name_begins_like_it():
+    from tests.pages.trained_run import fake_run
+
+    run = fake_run("ch")
+    keep(run.id, fingerprint="own", value=0.9)
+    table, = [table for table in quality() if table.data == "own (test)"]
+    assert table.networks == ("ch",)
+    assert list(table.rows) == ["ch", "chance"]
+
+
+def test_fresh_simulations_of_different_length_never_share_a_table():
+    """A quick run is tested on 300 images, others on 3,000: the fingerprint of the recipe and seed is the same."""
+    from tests.pages.trained_run import fake_run
+
+    for count in (300, 3000):
+        keep(fake_run(f"of {count}").id, fingerprint="sim-common-test-0", value=0.9, count=count)
+    here = [table for table in quality() if table.data == "sim-common-test-0 (test)"]
+    assert sorted((table.n, *table.networks) for table in here) == [(300, "of 300"), (3000, "of 3000")]
 
 
 def test_the_run_that_ships_has_its_table():

@@ -130,6 +130,13 @@ def test_a_psf_off_its_middle_is_centred():
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize(("psf", "words"), [(-gaussian(0.3, 0.168, 31), "must have light"),
+                                            (gaussian(0.3, 0.168, 31)[1:], "no middle pixel")])  # fmt: skip
+def test_a_psf_that_is_none(psf, words):
+    with pytest.raises(UserError, match=words):
+        resample_psf(psf, 0.5)
+
+
 def test_noise_is_told_from_smooth_light():
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:200, :200]

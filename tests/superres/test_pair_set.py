@@ -10,8 +10,10 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from deeplense_core.cli import main
-from deeplense_core.data import open_dataset
+from deeplense_core.data import Dataset, open_dataset
 from deeplense_core.errors import UserError
+from deeplense_core.evaluate import evaluate, kept
+from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.images import LensImage
 from deeplense_core.losses.pixel import matching_blur, noise_variance
 from deeplense_core.metrics.superres import paired_means, summary
@@ -19,10 +21,12 @@ from deeplense_core.models.interpolation import enlarge
 from deeplense_core.reading.tangent_plane import TangentPlane
 from deeplense_core.sources import describe
 from deeplense_core.superres import observe as observing
-from deeplense_core.superres.pair_set import FWHM_PER_SIGMA, gaussian_psf, pair_lines, psf_of
+from deeplense_core.superres.pair_set import FWHM_PER_SIGMA, gaussian_psf, pair_lines, psf_of, psfs_of
+from deeplense_core.superres.register_pair import noise_of
 from deeplense_core.superres.save import fits_bytes, npy_bytes
 from deeplense_core.superres.support import camera
 from deeplense_core.superres.versus import Scores, difference
+from deeplense_core.trained import load_model
 
 COARSE, FINE, ZERO_POINT, LEVEL, NOISE = 0.2, 0.05, 2.5, 4.0, 0.02
 COARSE_FWHM, FINE_FWHM = 0.7, 0.15
@@ -72,6 +76,7 @@ def test_a_pair_of_files_becomes_a_data_set(registered):
     assert ZERO_POINT * NOISE < row["lr_noise"] < 2 * ZERO_POINT * NOISE, "of a field full of light"
     assert row["residual_rms"] < 1.3
     assert registered.targets is not None
+    assert row["hr_noise"] == pytest.approx(noise_of(registered.targets[0, 0]), rel=1e-3), "in the coarse band's unit"
     assert registered.targets.shape[2] == 2 * registered.images.shape[2]
     # Both in one unit, so both have the same light in the same sky.
     border = 6
@@ -101,8 +106,32 @@ def test_a_registered_pair_is_evaluated_and_compared(registered, capsys, quick_f
     found = json.loads(capsys.readouterr().out)
     assert found["value"] == pytest.approx(rows["edsr-x2"]["psnr"]["value"] - rows["bicubic"]["psnr"]["value"])
     assert found["verdict"] == "not distinguishable", "one image decides nothing"
+    text = [part for part in compare if part != "--json"]
+    assert main([*text, "--metric", "ssim"]) == 0
+    assert "ssim of edsr-x2 minus bicubic: +" in capsys.readouterr().out
+    folder = next(path for path, report in evaluations("edsr-x2") if report["split"] == "test")
+    with np.load(folder / "predictions.npz") as file:
+        arrays = dict(file)
+    np.savez(folder / "predictions.npz", **arrays | {"ssim": np.full_like(arrays["ssim"], np.nan)})
+    assert main([*text, "--metric", "ssim"]) == 0
+    assert "cannot be compared: no image has what it needs" in capsys.readouterr().out, "a traceback of format()"
     assert main([*compare, "--metric", "psnr_floor"]) == 2
     assert "the same for all" in capsys.readouterr().err
+
+
+def test_an_evaluation_is_kept_for_these_weights_on_these_images_alone(registered, monkeypatch, quick_features):
+    """By what the images are, not by how their folder is written; another set in its place is evaluated anew."""
+    model, data = load_model("bicubic"), str(registered.path)
+    assert kept(model, data, "test") is None
+    report = evaluate("bicubic", data)
+    monkeypatch.chdir(registered.path.parent)
+    found = kept(model, registered.path.name, "test")
+    assert found is not None
+    assert found[1] == report
+    assert kept(model, data, "all") is None
+    known = registered.fingerprint
+    monkeypatch.setattr(Dataset, "fingerprint", property(lambda self: known[::-1]))
+    assert kept(model, data, "test") is None
 
 
 def test_a_measured_kernel_and_a_measured_noise_are_what_the_maps_use(registered):
@@ -131,6 +160,16 @@ def test_what_cannot_be_registered_is_one_line(files, capsys):
     assert not (files / "no").exists()
 
 
+def test_planes_of_a_psf_are_one_for_all_bands_or_one_for_each():
+    coarse, fine = (LensImage(np.zeros((bands, 9, 9), np.float32), 0.1, meta={"name": "x"}) for bands in (3, 1))
+    one = gaussian_psf(2.0)[None]
+    for count in (1, 3):
+        lr, hr = psfs_of(coarse, fine, one.repeat(count, 0), "0.2")
+        assert (len(lr), hr.shape) == (count, one.shape[1:])
+    with pytest.raises(UserError, match="has 2 planes and 'x' has 3 bands"):
+        psfs_of(coarse, fine, one.repeat(2, 0), one)
+
+
 def test_a_width_is_a_gaussian_with_the_pixel_in_it():
     psf = gaussian_psf(4.0)
     axis = np.arange(len(psf)) - len(psf) // 2
@@ -144,7 +183,7 @@ def test_a_width_is_a_gaussian_with_the_pixel_in_it():
 def scores(fingerprint: str, values, ids=("a", "b"), **facts) -> Scores:
     report = {"data": fingerprint, "data_fingerprint": fingerprint, "row_names": ["net", "bicubic"], "data_range": 5.0,
               "perceptual_weights": "x", "perceptual_images": 2, **facts}  # fmt: skip
-    return Scores(report, np.array(ids), {"psnr": np.array(values, float), "flux_ratio": np.array(values, float)})
+    return Scores(report, np.array(ids), dict.fromkeys(("psnr", "flux_ratio", "perceptual"), np.array(values, float)))
 
 
 def test_only_the_same_images_are_compared():
@@ -158,6 +197,9 @@ def test_only_the_same_images_are_compared():
                          (scores("one", [[1, 1], [1, 1]], data_range=7.0), "data range")):  # fmt: skip
         with pytest.raises(UserError, match=words):
             difference(one, "net", other, "bicubic", "psnr")
+    with pytest.raises(UserError, match="differ in perceptual weights"):
+        difference(one, "net", scores("one", [[1, 1], [1, 1]], perceptual_weights="y"), "bicubic", "perceptual")
+    assert difference(one, "net", scores("one", [[1, 1], [1, 1]], perceptual_weights="y"), "bicubic", "psnr")
     with pytest.raises(UserError, match="was not scored"):
         difference(one, "nett", one, "bicubic", "psnr")
 

@@ -12,13 +12,16 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from deeplense_core.augment import d4
 from deeplense_core.bench.superres import PlainEdsr
-from deeplense_core.losses.adversarial import discriminator_loss, frozen, generator_loss
+from deeplense_core.losses.adversarial import discriminator_accuracy, discriminator_loss, frozen, generator_loss
+from deeplense_core.losses.pixel import matching_blur, pixel_loss, reobservation_chi2
 from deeplense_core.metrics import superres as metrics
 from deeplense_core.models import build_model
 from deeplense_core.models.esrgan import Discriminator
 from deeplense_core.models.interpolation import KERNELS, enlarge
+from deeplense_core.sim import simulate
 from deeplense_core.superres.enhance import enhance, in_unit
 from deeplense_core.superres.enhance_files import enhance_files, finer_header, tiles
+from deeplense_core.tasks.superres_scores import one_image
 from deeplense_core.trained import load_model
 
 SMALL = {"srcnn": {"width": 4, "narrow": 4}, "edsr": {"width": 4, "blocks": 1}, "esrgan": {"width": 4, "growth": 4},
@@ -48,6 +51,28 @@ def test_networks_learn_enlarge_and_agree_on_tiles(name, scale):
     assert np.abs(joined - whole).max() < 1e-4 * np.abs(whole).max()
 
 
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("name", SMALL)
+def test_no_pixel_is_seen_beyond_the_reach(name, scale):
+    """Weak influence from afar is lost among the rounding of tiles; on a blank image a very bright pixel shows it."""
+    net, blank, dot = small(name, scale), torch.zeros(1, 1, 61, 61), torch.zeros(1, 1, 61, 61)
+    dot[..., 30, 30] = 1e8
+    with torch.no_grad():
+        changed = (net(dot) != net(blank))[0, 0].nonzero() // scale - 30
+    assert 3 <= int(changed.abs().max()) <= net.reach  # pyright: ignore[reportOperatorIssue]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_bicubic_is_not_rounded_where_training_is_in_bfloat16(name):
+    """Three digits are fewer than noise leaves of a bright pixel: 7 of 800 were lost."""
+    net = build_model(name, SMALL[name], in_channels=1, scale=2, unit=10.0).eval()  # as it starts: bicubic
+    images = 800 * torch.rand(1, 1, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = net(images)
+    assert made.dtype == torch.float32
+    assert (made - enlarge(images, 2)).abs().max() < 1e-3
+
+
 def test_the_peer_of_the_bench_is_the_same_network():
     net, images = load_model("edsr-x2").net, 100 * torch.rand(2, 1, 20, 24)
     with torch.no_grad():
@@ -59,6 +84,8 @@ def test_averaging_is_equivariant():
     base = enhance(net, images, True)
     assert (enhance(net, d4(images, 5), False) - d4(enhance(net, images, False), 5)).abs().max() > 1e-4
     assert torch.allclose(enhance(net, torch.cat([images] * 200), True)[-1:], base, atol=1e-5)  # a few at a time
+    bicubic = load_model("bicubic").net  # which is equivariant by itself: its average is what it makes
+    torch.testing.assert_close(enhance(bicubic, images, True), enhance(bicubic, images, False))
     for element in range(8):
         assert (enhance(net, d4(images, element), True) - d4(base, element)).abs().max() < 1e-5
 
@@ -105,12 +132,58 @@ def test_metrics_equal_scikit_image():
         metrics.check_jensen(41.97, 42.24)
 
 
+def ring(radius_arcsec: float, x: float = 0.0, side: int = 120, arcsec: float = 0.05) -> np.ndarray:
+    """A thin ring about a place beside the middle, and a lens galaxy within, float32 (1, side, side)."""
+    axis = (np.arange(side) - (side - 1) / 2) * arcsec
+    radius = np.hypot(axis - x, axis[:, None])
+    light = 200 * np.exp(-((radius - radius_arcsec) ** 2) / 0.01) + 20_000 * np.exp(-(radius**2) / 0.01)
+    return light[None].astype(np.float32)
+
+
+def test_places_are_measured_in_arcsec_and_light_in_light():
+    """A ring moved by 0.1 arcsec, one that is 0.2 arcsec larger, and one of 9 tenths of the light."""
+    observed, low = ring(1.0), np.zeros((1, 60, 60), np.float32)
+    said = [one_image(made, low, observed, {"hr_noise": 1.0}, 2, 0.05, 500.0)
+            for made in (ring(1.0, x=0.1), ring(1.2), 0.9 * observed, observed)]  # fmt: skip
+    assert said[0]["centroid_shift"] == pytest.approx(0.1, rel=0.1)
+    assert said[1]["einstein_radius_error"] == pytest.approx(0.2, rel=0.2), "the lens galaxy is left out"
+    assert said[1]["centroid_shift"] < 1e-3
+    assert said[2]["flux_ratio"] == pytest.approx(0.9)
+    assert said[2]["einstein_radius_error"] == pytest.approx(0, abs=1e-4)
+    assert said[3]["psnr_floor"] == pytest.approx(20 * np.log10(500.0))
+    # Most of the frame is blank, and where nothing is nothing is wrong: arcs alone are judged more harshly.
+    assert said[2]["arc_psnr"] < said[2]["psnr"] - 2
+
+
+def test_the_true_sky_has_a_chi_squared_of_one():
+    """The noise-free fine image through the coarse camera against the coarse image, whose noise is its own."""
+    noisy, clean = (simulate("sr-pairs", 6, seed=5, noise=noise) for noise in (True, False))
+    columns = {f"truth_{name}": value.float() for name, value in noisy.truth.items()}
+    blur = matching_blur(columns, 0.05)
+    assert clean.targets is not None
+    assert blur is not None
+    found = reobservation_chi2(clean.targets, noisy.images, columns, 2, blur)
+    assert found.mean() == pytest.approx(1, abs=0.02)
+    worse = reobservation_chi2(enlarge(noisy.images, 2), noisy.images, columns, 2, blur)
+    assert (worse > found + 0.3).all()
+
+
+def test_pixel_losses_are_in_their_units():
+    made, wanted = torch.full((2, 1, 4, 4), 7.0), torch.full((2, 1, 4, 4), 3.0)
+    assert pixel_loss("l1", made, wanted, None, 2.0) == 2
+    assert pixel_loss("mse", made, wanted, None, 2.0) == 4
+    assert pixel_loss("chi2", made, wanted, torch.full_like(made, 8.0), 2.0) == 2
+
+
 def test_relativistic_losses_and_no_gradient_leaks():
     real, made = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -1.0])
     s = torch.sigmoid
     paper = -s(real - made.mean()).log().mean() - (1 - s(made - real.mean())).log().mean()
     assert torch.allclose(discriminator_loss(real, made), paper)
     assert torch.allclose(generator_loss(real, made), discriminator_loss(made, real))
+    assert discriminator_accuracy(real, made) == 1
+    assert discriminator_accuracy(made, real) == 0
+    assert discriminator_accuracy(torch.tensor([1.0, 1.0]), torch.tensor([0.0, 4.0])) == 0.25
     judge, image = Discriminator(1, 4), torch.rand(2, 1, 16, 16, requires_grad=True)
     with frozen(judge):
         generator_loss(judge(torch.rand(2, 1, 16, 16)), judge(image)).backward()
@@ -145,6 +218,54 @@ def test_every_place_on_the_sky_is_kept(scale):
     there = WCS(finer_header(old, scale, "bicubic")).pixel_to_world_values(
         scale * (x + 0.5) - 0.5, scale * (y + 0.5) - 0.5)
     assert np.allclose(there, WCS(old).pixel_to_world_values(x, y), atol=1e-11)
+
+
+@pytest.mark.parametrize("cards", [
+    {"CRPIX1": 30.2, "CRPIX2": 11.0, "CDELT1": -1e-4, "CDELT2": 1e-4, "PC1_1": 0.8, "PC1_2": -0.6, "PC2_1": 0.6,
+     "PC2_2": 0.8},
+    {"CRPIX1": 30.2, "CDELT1": -1e-4, "CDELT2": 1e-4},
+    {"CRPIX1": 30.2, "CRPIX2": 11.0, "PC1_1": -1e-4, "PC2_2": 1e-4},
+    {"CRPIX1": 30.2, "CRPIX2": 11.0, "CD1_1": -4e-5, "CD2_2": 4e-5, "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 3e-4,
+     "A_1_1": 1e-4, "B_0_2": -2e-4, "B_1_0": 1e-3},
+], ids=["turned", "no second reference pixel", "no step", "distorted"])  # fmt: skip
+def test_every_kind_of_coordinates_is_kept(cards):
+    kind = "-SIP" if "A_ORDER" in cards else ""
+    place = {"CTYPE1": f"RA---TAN{kind}", "CTYPE2": f"DEC--TAN{kind}", "CRVAL1": 150.0, "CRVAL2": 2.0}
+    old = fits.Header(place | cards)
+    x, y = np.array([0.0, 12.3, 41.0]), np.array([5.0, 40.1, 3.0])
+    there = WCS(finer_header(old, 3, "bicubic")).all_pix2world(3 * (x + 0.5) - 0.5, 3 * (y + 0.5) - 0.5, 0)
+    np.testing.assert_allclose(there, WCS(old).all_pix2world(x, y, 0), atol=1e-10)
+
+
+def test_what_else_a_header_says_of_pixels_is_that_of_finer_ones():
+    old = fits.Header({"PIXSCALE": 0.2, "PIXAR_A2": 0.04, "PIXAR_SR": 8e-13, "LTV1": -7.0, "LTM1_1": 0.5, "GAIN": 2})
+    fine = finer_header(old, 2, "bicubic")
+    assert fine["PIXSCALE"] == pytest.approx(0.1)
+    assert fine["PIXAR_A2"] == pytest.approx(0.01)
+    assert fine["PIXAR_SR"] == pytest.approx(2e-13)
+    # Physical pixels p lie at LTM p + LTV of the image.
+    there = fine["LTM1_1"] * 30.0 + fine["LTV1"]
+    assert there == pytest.approx(2 * (0.5 * 30.0 - 7.0 - 0.5) + 0.5)
+    assert fine["GAIN"] == 2
+
+
+def test_every_card_but_the_layout_of_the_old_file_is_kept(tmp_path):
+    """Zero points (``ZEROPNT``, ``ZP``) were lost as cards of compression; one that breaks the standard ended it."""
+    header = fits.Header({"ZEROPNT": 25.0, "ZP": 27.0, "OBSERVER": "i", "CHECKSUM": "x"})
+    pixels = np.random.default_rng(0).random((20, 20), np.float32)
+    packed = fits.CompImageHDU(pixels, header, name="IMG")
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(tmp_path / "packed.fits")
+    fits.PrimaryHDU(pixels, header).writeto(tmp_path / "odd.fits")
+    raw = (tmp_path / "odd.fits").read_bytes()
+    (tmp_path / "odd.fits").write_bytes(raw.replace(b"OBSERVER= 'i       '", b"OBSERVER= i am no   "))
+    made = enhance_files(load_model("bicubic"), [tmp_path / "odd.fits", tmp_path / "packed.fits"], tmp_path / "fine")
+    assert not made.failed
+    odd, unpacked = (fits.getheader(path) for path in made.written)
+    for found in (odd, unpacked):
+        assert (found["ZEROPNT"], found["ZP"]) == (25.0, 27.0)
+        assert not {"CHECKSUM", "EXTNAME", "ZIMAGE", "ZBITPIX"} & set(found)
+    assert "OBSERVER" not in odd
+    assert unpacked["OBSERVER"] == "i"
 
 
 def test_two_files_of_one_name_do_not_overwrite_each_other(tmp_path):

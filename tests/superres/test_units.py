@@ -6,7 +6,7 @@ import torch
 from astropy.io import fits
 
 from deeplense_core.superres.enhance import brightness_unit
-from deeplense_core.superres.enhance_files import enhance_files
+from deeplense_core.superres.enhance_files import enhance_files, is_per_pixel
 from deeplense_core.trained import load_model
 
 
@@ -41,3 +41,19 @@ def test_the_unit_of_a_file_does_not_change_the_picture(ring, tmp_path):
     with torch.no_grad():
         plain = model.net(torch.from_numpy(ring[None, None]))[0, 0].numpy()
     assert np.abs(counts - plain).max() < 0.02 * plain.max()
+
+
+@pytest.mark.parametrize(("unit", "per_pixel"), [
+    ("nanomaggy", True), ("AB nanomaggies", True), ("nJy", True), ("electrons/s", True), ("ADU", True),
+    ("", False), ("MJy/sr", False), ("nJy / arcsec2", False), ("mag/arcsec^2", False), ("mag", False),
+    ("Jy/beam", False), ("mJy arcmin-2", False),
+])  # fmt: skip
+def test_what_finer_pixels_hold_less_of(unit, per_pixel):
+    assert is_per_pixel(unit) is per_pixel
+
+
+def test_sums_over_the_sky_stay_in_a_file_counted_per_pixel(ring, tmp_path):
+    for unit, area in (("nanomaggy", 1), ("MJy/sr", 4)):
+        fits.PrimaryHDU(ring, fits.Header({"BUNIT": unit})).writeto(tmp_path / "sky.fits", overwrite=True)
+        made = enhance_files(load_model("bicubic"), [tmp_path / "sky.fits"], tmp_path / f"{area}.fits")
+        assert fits.getdata(made.written[0]).sum() == pytest.approx(area * ring.sum(), rel=1e-2)
