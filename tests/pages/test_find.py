@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import numpy as np
@@ -18,6 +19,7 @@ from deeplense_core.bulk.table import Wanted, images_behind, read_table, rows_of
 from deeplense_core.catalog import write_catalog
 from deeplense_core.inspection import marked
 from deeplense_core.machine import identity
+from deeplense_core.shelf.cards import find_card
 from deeplense_core.trained import Prediction
 from deeplense_core.workspace import home
 from pages.ui import finding
@@ -36,9 +38,21 @@ def two_finders(workspace):
     return dataset, finder(dataset, "good", 2.0), finder(dataset, "leaking", 4.0, seed=1, leaky=True)
 
 
-def test_an_empty_workspace_offers_the_finder_that_ships(open_page):
-    app = open_page("find")
-    assert "finder-gri has not been evaluated here yet" in said(app)
+@pytest.mark.parametrize("name", ["finder-gri", "finder-i"])
+def test_an_empty_workspace_shows_what_the_finders_that_ship_are_worth(open_page, name):
+    app = open_page("find", run=name)
+    assert "of the lenses, " in app.subheader[0].value
+    card = find_card(name).card
+    auroc = next(test for test in card["tests"] if test["split"] == "test")["metrics"]["auroc"]["value"]
+    assert charts(app)["find_roc"]["layout"]["title"]["text"].startswith(f"AUROC {auroc:.3f}")
+
+
+def test_a_finder_that_was_not_evaluated_can_be(open_page, two_finders):
+    _, good, _ = two_finders
+    shutil.rmtree(good.path / "evaluations")
+    app = open_page("find", run=good.id)
+    assert "good has not been evaluated here yet" in said(app)
+    assert app.button(key="find_own")
 
 
 def test_without_any_finder_the_page_leads_to_one(open_page, monkeypatch, tmp_path):
