@@ -102,7 +102,7 @@ def finder_roc_figure(
     fig.update_layout(
         shapes=[_upright(at, {"color": t["line"], "width": 1, "dash": "dot"}) for at in marks],
         annotations=[{"x": np.log10(at), "y": 1, "xref": "x", "yref": "paper", "text": word, "showarrow": False,
-                      "xanchor": "center", "yanchor": "bottom", "font": {"size": 12, "color": t["muted"]}}
+                      "xanchor": "left", "yanchor": "top", "font": {"size": 12, "color": t["muted"]}}
                      for at, word in marks.items()],
     )  # fmt: skip
     chance = np.geomspace(floor, 1, 60)
@@ -130,7 +130,7 @@ def finder_threshold_figure(
     """
     completeness, purity = (look.number(point[name]["value"]) for name in ("completeness", "purity"))
     fig = look.figure(theme, f"Completeness {completeness}, purity {purity} at {odds(prevalence)}",
-                      f"Threshold {threshold:.4g}; scores on a scale of log odds; {PURITY_ENDS}")  # fmt: skip
+                      f"Threshold {threshold:.4g}; {PURITY_ENDS}")  # fmt: skip
     t = look.tokens(theme)
     completeness_and_purity(fig, finder.ranking.table(prevalence), theme, _logit)
     fig.update_layout(shapes=[_upright(float(_logit(np.array(threshold))), {"color": t["text"], "width": 1.5})])
