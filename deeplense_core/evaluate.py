@@ -65,6 +65,18 @@ def kept(model: Trained, data: str, split: str) -> tuple[Path, dict[str, Any]] |
                  and (report["data_fingerprint"], report["split"]) == wanted), None)  # fmt: skip
 
 
+def evaluated(
+    run_or_model: str, data: str, split: str = "test", progress: Progress | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """As :func:`kept`, made by :func:`evaluate` where it is missing; arguments as there."""
+    model = load_model(run_or_model)
+    if kept(model, data, split) is None:
+        evaluate(run_or_model, data, split, progress)
+    found = kept(model, data, split)
+    assert found is not None
+    return found
+
+
 def fingerprint_of(data: str, seed: int) -> str:
     """What tells a body of held-out images from all others; simulated ones are drawn by the network's ``seed``."""
     return f"sim-{data.removeprefix(SIM)}-{seed}" if data.startswith(SIM) else open_dataset(Path(data)).fingerprint

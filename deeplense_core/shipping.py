@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
-from deeplense_core.evaluate import evaluate, kept
-from deeplense_core.evaluations.predictions import evaluations
+from deeplense_core.evaluate import evaluated
 from deeplense_core.runs import Run, list_runs, open_run
 from deeplense_core.shelf.card_text import write_card
 from deeplense_core.shelf.cards import find_card, shipped_models
@@ -22,7 +21,6 @@ from deeplense_core.spec import make_config
 from deeplense_core.storage import atomic_write
 from deeplense_core.tasks.base import TASKS, Progress
 from deeplense_core.train import settings_of
-from deeplense_core.trained import load_model
 from deeplense_core.workspace import safe_name, shipped_models_dir
 
 FILES = ("model.safetensors", "familiar.safetensors")
@@ -79,8 +77,7 @@ def add_test(name: str, data: str, split: str | None = None, progress: Progress 
     if name not in shipped_models():
         raise UserError(f"No model {name!r} ships. Make one of a run first: ship RUN {name} --summary TEXT")
     made, split = _remake(data), split or ("test" if data.startswith(SIM) else "all")
-    before = kept(load_model(name), data, split)
-    report = before[1] if before else evaluate(name, data, split, progress)
+    folder, report = evaluated(name, data, split, progress)
     if report["seen_in_training"]:
         raise UserError(f"{name!r} has seen {data!r} in training: its card takes numbers of unseen images only.")
     test = {
@@ -92,15 +89,10 @@ def add_test(name: str, data: str, split: str | None = None, progress: Progress 
     others = [one for one in card.get("tests", []) if one["commands"] != test["commands"]]
     write_card(name, {**card, "tests": [*others, test]})
     if data.startswith(SIM) and TASKS[card["task"]].about["labelled"]:
-        _ship_answers(name, report)
+        shipped = shipped_models_dir() / name / "evaluations" / folder.name
+        if folder != shipped:
+            shutil.copytree(folder, shipped, dirs_exist_ok=True)
     return test
-
-
-def _ship_answers(name: str, report: Mapping[str, Any]) -> None:
-    folder = next(folder for folder, one in evaluations(name) if one["time"] == report["time"])
-    shipped = shipped_models_dir() / name / "evaluations" / folder.name
-    if folder != shipped:
-        shutil.copytree(folder, shipped, dirs_exist_ok=True)
 
 
 def commands_of(run: Run) -> list[str]:

@@ -16,17 +16,14 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.adapt import ADAPTATIONS, BASELINE
+from deeplense_core.adapt.report import VERDICTS
 from deeplense_core.bench.finder_table import lines as finder_lines
-from deeplense_core.bench.finder_table import scores_on, table_rows
+from deeplense_core.bench.finder_table import rare_lenses, scores_on, table_rows
 from deeplense_core.bench.study import Say, data_set, trained
 from deeplense_core.data import Dataset
 from deeplense_core.spec import RunSpec, knob, make_config
 from deeplense_core.train import plan
 from deeplense_core.workspace import home
-
-WORDS = {"better": "helps", "worse": "harms", "equal": "no difference shown"}
-LENSES = 0.01
-"""Of the images of the test set."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def run(settings: Mapping[str, Any], say: Say = lambda text: None) -> dict[str, 
             done = trained(spec_of(cfg, method, seed, source, target, start.id), say)
             is_lens, found = scores_on(test, done, say)
             scores.setdefault(method, []).append(found)
-    return table_rows(is_lens, scores, "adapt", BASELINE, "source only", WORDS)
+    return table_rows(is_lens, scores, "adapt", BASELINE, "source only", VERDICTS)
 
 
 def chosen_methods(text: str) -> list[str]:
@@ -83,20 +80,18 @@ def chosen_methods(text: str) -> list[str]:
         UserError: an unknown method.
     """
     names = sorted(ADAPTATIONS) if text == "all" else [ADAPTATIONS[name].name for name in text.split("+")]
-    return [BASELINE, *(name for name in names if name != BASELINE)]
+    return list(dict.fromkeys([BASELINE, *names]))
 
 
 def data_sets(cfg: AdaptBenchConfig, say: Say) -> tuple[Dataset, Dataset, Dataset]:
     """Source, target and test set, made where they are missing."""
-    test = {"lens_fraction": LENSES, "labelled_fraction": 1.0}
-    wanted = (
-        (f"easy-{cfg.source}", "lens-finding-easy", cfg.source, 101, {}, {"train": 0.9, "val": 0.1, "test": 0.0}),
-        (f"hard-{cfg.target}", "lens-finding-hard", cfg.target, 202, {}, {"train": 0.8, "val": 0.2, "test": 0.0}),
-        (f"test-{cfg.test}", "lens-finding-hard", cfg.test, 303, test, {"train": 0.0, "val": 0.0, "test": 1.0}),
-    )
     folder = home() / "bench" / "adapt"
     folder.mkdir(parents=True, exist_ok=True)
-    return tuple(data_set(folder / name, *rest, say) for name, *rest in wanted)  # pyright: ignore
+    source = data_set(folder / f"easy-{cfg.source}", "lens-finding-easy", cfg.source, 101, {},
+                      {"train": 0.9, "val": 0.1, "test": 0.0}, say)  # fmt: skip
+    target = data_set(folder / f"hard-{cfg.target}", "lens-finding-hard", cfg.target, 202, {},
+                      {"train": 0.8, "val": 0.2, "test": 0.0}, say)  # fmt: skip
+    return source, target, rare_lenses(folder, cfg.test, 303, say)
 
 
 def start_of(cfg: AdaptBenchConfig, seed: int, source: Dataset, target: Dataset) -> RunSpec:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from deeplense_core.bench.study import Say, interval, numbers, over_seeds, scored
+from deeplense_core.bench.study import Say, data_set, interval, numbers, over_seeds, scored
 from deeplense_core.classes import LENS_CLASSES
 from deeplense_core.data import Dataset
 from deeplense_core.machine import describe
-from deeplense_core.metrics.finding import find_statistic
+from deeplense_core.metrics.finding import find_statistic, verdict_of
 from deeplense_core.runs import Run
 
 METRICS = ("auroc", "auprc", "tpr10")
+LENSES = 0.01
+"""Of the images of a test set."""
+
+
+def rare_lenses(folder: Path, count: int, seed: int, say: Say, features: bool = False) -> Dataset:
+    """The hard test set of a study, all of it labelled, in which lenses are rare; made where it is missing."""
+    return data_set(folder / f"test-{count}", "lens-finding-hard", count, seed,
+                    {"lens_fraction": LENSES, "labelled_fraction": 1.0}, {"train": 0.0, "val": 0.0, "test": 1.0}, say,
+                    features)  # fmt: skip
 
 
 def scores_on(
@@ -38,7 +48,8 @@ def table_rows(
         study: Begins the names of the rows.
         baseline: The way that the others are held against.
         peer: What the baseline is called.
-        verdicts: What "better", "worse" and "equal" are called.
+        verdicts: What the verdicts of :func:`deeplense_core.metrics.finding.find_difference` are called, A being the
+            way and B the baseline.
 
     Returns:
         Row -> ``ours`` (AUROC), ``peer`` (that of the baseline), ``ratio`` (of their distances from 1), metrics with
@@ -54,8 +65,8 @@ def table_rows(
                 "unit": "AUROC; ratio of 1 - AUROC", "machine": describe(), "peer_name": peer}  # fmt: skip
         if way != baseline:
             difference = interval(found["auroc"] - draws[baseline]["auroc"])
-            sign = "better" if difference["low"] > 0 else "worse" if difference["high"] < 0 else "equal"
-            row |= {"difference": {**difference, "verdict": verdicts[sign]}, "note": verdicts[sign]}
+            verdict = verdicts[verdict_of(difference["low"], difference["high"])]
+            row |= {"difference": {**difference, "verdict": verdict}, "note": verdict}
         rows[f"{study}_{way}"] = row
     return rows
 

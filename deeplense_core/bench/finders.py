@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.bench.finder_table import lines as finder_lines
-from deeplense_core.bench.finder_table import scores_on, table_rows
-from deeplense_core.bench.study import Say, data_set, trained
+from deeplense_core.bench.finder_table import rare_lenses, scores_on, table_rows
+from deeplense_core.bench.study import Say, asked_for, data_set, trained
 from deeplense_core.data import Dataset
-from deeplense_core.errors import UserError
-from deeplense_core.registry import nearest
 from deeplense_core.spec import RunSpec, knob, make_config
 from deeplense_core.train import plan
 from deeplense_core.workspace import home
 
-WORDS = {"better": "better", "worse": "worse", "equal": "not distinguishable"}
+WORDS = {"A better": "better", "B better": "worse", "not distinguishable": "not distinguishable"}
 IMAGE_ONLY = "cutout-resnet"
 WAYS: dict[str, tuple[str, Mapping[str, Any]]] = {
     IMAGE_ONLY: ("cutout-resnet", {}),
@@ -32,8 +30,6 @@ WAYS: dict[str, tuple[str, Mapping[str, Any]]] = {
 }
 """Row -> network and its settings; the two ResNets have one backbone."""
 TRAINING = {"lr": 0.001, "ema": 0.99, "patience": 0, "batch_size": 64, "precision": "float32", "compile": "off"}
-LENSES = 0.01
-"""Of the images of the test set."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +57,11 @@ def run(settings: Mapping[str, Any], say: Say = lambda text: None) -> dict[str, 
         UserError: an unknown network.
     """
     cfg: FindersBenchConfig = make_config(FindersBenchConfig, settings)
-    ways = list(WAYS) if cfg.networks == "all" else cfg.networks.split("+")
-    if unknown := [name for name in ways if name not in WAYS]:
-        raise UserError(f"networks = {unknown[0]!r} is not part of this study. {nearest(unknown[0], list(WAYS))}")
+    ways = dict.fromkeys([IMAGE_ONLY, *asked_for("networks", cfg.networks, WAYS)])
     known, test = data_sets(cfg, say)
     is_lens, scores = np.zeros(0, bool), {}
     for seed in range(1, cfg.seeds + 1):
-        for way in [IMAGE_ONLY, *(name for name in ways if name != IMAGE_ONLY)]:
+        for way in ways:
             is_lens, found = scores_on(test, trained(spec_of(cfg, way, seed, known), say), say)
             scores.setdefault(way, []).append(found)
     return table_rows(is_lens, scores, "finders", IMAGE_ONLY, "images alone", WORDS)
@@ -75,15 +69,11 @@ def run(settings: Mapping[str, Any], say: Say = lambda text: None) -> dict[str, 
 
 def data_sets(cfg: FindersBenchConfig, say: Say) -> tuple[Dataset, Dataset]:
     """What is learnt from, and the test set, made where they are missing, with features."""
-    labelled = {"labelled_fraction": 1.0}
     folder = home() / "bench" / "finders"
     folder.mkdir(parents=True, exist_ok=True)
-    known = data_set(folder / f"hard-{cfg.images}", "lens-finding-hard", cfg.images, 404, labelled,
-                     {"train": 0.9, "val": 0.1, "test": 0.0}, say, features=True)  # fmt: skip
-    test = data_set(folder / f"test-{cfg.test}", "lens-finding-hard", cfg.test, 505,
-                    {**labelled, "lens_fraction": LENSES}, {"train": 0.0, "val": 0.0, "test": 1.0}, say,
-                    features=True)  # fmt: skip
-    return known, test
+    known = data_set(folder / f"hard-{cfg.images}", "lens-finding-hard", cfg.images, 404,
+                     {"labelled_fraction": 1.0}, {"train": 0.9, "val": 0.1, "test": 0.0}, say, features=True)
+    return known, rare_lenses(folder, cfg.test, 505, say, features=True)
 
 
 def spec_of(cfg: FindersBenchConfig, way: str, seed: int, known: Dataset) -> RunSpec:

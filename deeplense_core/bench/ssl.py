@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 
 from deeplense_core.bench.ssl_table import Row, lines, table_rows
-from deeplense_core.bench.study import Say, data_set, scored, trained
+from deeplense_core.bench.study import Say, asked_for, data_set, scored, trained
 from deeplense_core.data import Dataset, DatasetWriter, open_dataset
-from deeplense_core.errors import UserError
-from deeplense_core.registry import nearest
 from deeplense_core.runs import open_run
 from deeplense_core.sim.partners import AUGMENT
 from deeplense_core.spec import knob, make_config
@@ -88,11 +86,8 @@ def run(settings: Mapping[str, Any], say: Say = lambda text: None) -> dict[str, 
         ``peer`` (that of the pixels), metrics with intervals, differences and verdicts.
     """
     cfg: SslBenchConfig = make_config(SslBenchConfig, settings)
-    recipes = list(RECIPES) if cfg.data == "all" else cfg.data.split("+")
-    if unknown := [name for name in recipes if name not in RECIPES]:
-        raise UserError(f"data = {unknown[0]!r} is not part of this study. {nearest(unknown[0], list(RECIPES))}")
     rows: dict[str, dict[str, Any]] = {}
-    for recipe in recipes:
+    for recipe in asked_for("data", cfg.data, RECIPES):
         rows |= table_rows(recipe, Study(cfg, recipe, say).rows())
     return rows
 

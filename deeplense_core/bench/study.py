@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ from jaxtyping import Float
 from deeplense_core import jobs
 from deeplense_core.data import Dataset, open_dataset
 from deeplense_core.errors import UserError
-from deeplense_core.evaluate import evaluate
-from deeplense_core.evaluations.predictions import evaluations
+from deeplense_core.evaluate import evaluated, kept
 from deeplense_core.metrics import bootstrap
+from deeplense_core.registry import nearest
 from deeplense_core.runs import RESUMABLE, Run, list_runs, open_run
 from deeplense_core.sim import simulate_dataset
 from deeplense_core.spec import RunSpec
+from deeplense_core.trained import load_model
 
 RESAMPLES = 1000
 Say = Callable[[str], object]
@@ -58,12 +59,23 @@ def trained(spec: RunSpec, say: Say) -> Run:
 
 def scored(run: Run, test: Dataset, say: Say) -> Path:
     """The folder of the run's evaluation on the test set, made where it is missing."""
-    for folder, report in evaluations(run.id):
-        if report["data_fingerprint"] == test.fingerprint and report["split"] == "test":
-            return folder
-    say(f"{run.spec.name}: scoring {len(test):,} images")
-    evaluate(run.id, str(test.path))
-    return scored(run, test, say)
+    found = kept(load_model(run.id), str(test.path), "test")
+    if found is None:
+        say(f"{run.spec.name}: scoring {len(test):,} images")
+        found = evaluated(run.id, str(test.path))
+    return found[0]
+
+
+def asked_for(setting: str, text: str, known: Collection[str]) -> list[str]:
+    """The names that a setting joins by +, in their order; ``all`` is every known one.
+
+    Raises:
+        UserError: one that is not known.
+    """
+    names = list(known) if text == "all" else text.split("+")
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"{setting} = {unknown[0]!r} is not part of this study. {nearest(unknown[0], list(known))}")
+    return names
 
 
 def over_seeds(

@@ -49,7 +49,7 @@ def _register(args) -> None:
 
 
 def _compare(args) -> None:
-    from deeplense_core.evaluate import evaluate, kept
+    from deeplense_core.evaluate import evaluated, kept
     from deeplense_core.metrics.superres import AVERAGED
     from deeplense_core.progress import bar
     from deeplense_core.superres.versus import difference, read_scores
@@ -61,11 +61,10 @@ def _compare(args) -> None:
         model = load_model(name)
         if model.task != "superres":
             raise UserError(f"{name!r} makes no finer images. Classifiers are compared on the runs page.")
-        if not kept(model, args.data, args.split):
-            with bar(f"evaluating {name}") as update:
-                evaluate(name, args.data, args.split, progress=update)
         found = kept(model, args.data, args.split)
-        assert found is not None
+        if found is None:
+            with bar(f"evaluating {name}") as update:
+                found = evaluated(name, args.data, args.split, update)
         scores.append(read_scores(*found))
     found = difference(scores[0], args.a, scores[1], args.b, args.metric)
     if args.json:

@@ -89,8 +89,12 @@ def find_difference(
 
     point = float(difference(np.ones((len(truth), 1)))[metric][0])
     low, high = bootstrap.interval(bootstrap.collect(difference, truth, n_boot, seed)[metric], point)
-    verdict = "A better" if low > 0 else "B better" if high < 0 else "not distinguishable"
-    return {"value": point, "low": low, "high": high, "verdict": verdict}
+    return {"value": point, "low": low, "high": high, "verdict": verdict_of(low, high)}
+
+
+def verdict_of(low: float, high: float) -> str:
+    """What the interval of A minus B says, in a metric of which more is better."""
+    return "A better" if low > 0 else "B better" if high < 0 else "not distinguishable"
 
 
 def find_statistic(truth: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:

@@ -5,10 +5,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from deeplense_core.adapt import ADAPTATIONS
-from deeplense_core.bench.adapt import WORDS, AdaptBenchConfig, data_sets, lines, spec_of, start_of
+from deeplense_core.adapt.report import VERDICTS
+from deeplense_core.bench.adapt import AdaptBenchConfig, data_sets, lines, spec_of, start_of
 from deeplense_core.bench.finder_table import table_rows
 
-ADAPT = ("adapt", "none", "source only", WORDS)
+ADAPT = ("adapt", "none", "source only", VERDICTS)
 
 
 @pytest.fixture(scope="module")

@@ -1,32 +1,19 @@
 """The analyse page in a real browser: drop files, read answers, look at the evidence, export, mark for inspection."""
 
 import io
-import re
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
 from playwright.sync_api import Page, expect
+from steps import PATIENCE_MS, heading, settle
 
 from deeplense_core.inspection import marked
 from pages.ui.answers import samples
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
-PATIENCE_MS = 180_000
 SCRIPT = "<img src=x onerror=window.hacked=1>"
-
-
-def settle(page: Page) -> None:
-    """Waits until the server has answered."""
-    page.wait_for_timeout(300)
-    expect(page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')).to_be_attached(
-        timeout=PATIENCE_MS
-    )
-
-
-def heading(page: Page, pattern: str):
-    expect(page.get_by_role("heading", name=re.compile(pattern)).first).to_be_visible(timeout=PATIENCE_MS)
 
 
 def drop(page: Page, files: list[tuple[str, bytes]]) -> None:

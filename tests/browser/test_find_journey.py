@@ -1,31 +1,18 @@
 """The page of finders in a real browser: what ships is shown at once; a folder is scored, filtered, taken home."""
 
 import io
-import re
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
 from playwright.sync_api import Page, expect
+from steps import PATIENCE_MS, heading, settle
 
 from deeplense_core.sim import simulate
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
-PATIENCE_MS = 240_000
 IMAGES = 6
-
-
-def settle(page: Page) -> None:
-    """Waits until the server has answered."""
-    page.wait_for_timeout(300)
-    expect(page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')).to_be_attached(
-        timeout=PATIENCE_MS
-    )
-
-
-def heading(page: Page, pattern: str):
-    expect(page.get_by_role("heading", name=re.compile(pattern)).first).to_be_visible(timeout=PATIENCE_MS)
 
 
 def pick(page: Page, key: str, name: str) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from steps import PATIENCE_MS, settle
 
 from deeplense_core.evaluations.predictions import read_predictions
 from deeplense_core.workspace import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-PATIENCE_MS = 180_000  # for the first import of torch on a busy machine
 REAL = ROOT.parent / "shared" / "data" / "deeplense"
 
 
@@ -23,14 +23,6 @@ def fill(page: Page, key: str, value: str) -> None:
     field.fill(value)
     field.press("Enter")
     settle(page)
-
-
-def settle(page: Page) -> None:
-    """Waits until the server has answered."""
-    page.wait_for_timeout(300)
-    expect(page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')).to_be_attached(
-        timeout=PATIENCE_MS
-    )
 
 
 def press(page: Page, key: str) -> None:

@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from playwright.sync_api import Page, expect
+from steps import settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 PATIENCE_MS = 240_000
-
-
-def settle(page: Page) -> None:
-    """Waits until the server has answered."""
-    page.wait_for_timeout(300)
-    expect(page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')).to_be_attached(
-        timeout=PATIENCE_MS
-    )
 
 
 def drawn(page: Page):
