@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,10 @@ def evaluated(
     run_or_model: str, data: str, split: str = "test", progress: Progress | None = None
 ) -> tuple[Path, dict[str, Any]]:
     """As :func:`kept`, made by :func:`evaluate` where it is missing; arguments as there."""
-    model = load_model(run_or_model)
-    if kept(model, data, split) is None:
-        evaluate(run_or_model, data, split, progress)
-    found = kept(model, data, split)
-    assert found is not None
+    found = kept(load_model(run_or_model), data, split)
+    if found is None:
+        report = evaluate(run_or_model, data, split, progress)
+        found = _folder(report), report
     return found
 
 
@@ -93,8 +93,7 @@ def record(
         "seen_in_training": split in ("train", "val", "all") and fingerprint in (
             model.card["data_fingerprint"], model.card.get("target_fingerprint")),
     }
-    short = fingerprint if fingerprint.startswith("sim-") else fingerprint[:12]
-    folder = results_dir(model.name) / "evaluations" / f"{short}-{split}"
+    folder = _folder(report)
     folder.mkdir(parents=True, exist_ok=True)
     payload = io.BytesIO()
     arrays: dict[str, Any] = {"ids": part.ids.astype("U"), **outcome.arrays}
@@ -102,6 +101,13 @@ def record(
     atomic_write(folder / "predictions.npz", payload.getvalue())
     atomic_write(folder / "report.json", json.dumps(report, indent=1).encode())
     return report
+
+
+def _folder(report: Mapping[str, Any]) -> Path:
+    """Where a report and its arrays are kept."""
+    fingerprint = report["data_fingerprint"]
+    short = fingerprint if fingerprint.startswith("sim-") else fingerprint[:12]
+    return results_dir(report["run"]) / "evaluations" / f"{short}-{report['split']}"
 
 
 def _with_adaptation(model: Trained, outcome: Outcome, target: Survey) -> Outcome:

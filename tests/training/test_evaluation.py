@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from deeplense_core.bulk.files import predict_files
 from deeplense_core.catalog import safe_cell, write_catalog
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
-from deeplense_core.evaluate import evaluate, evaluate_after_training
+from deeplense_core.evaluate import evaluate, evaluate_after_training, evaluated, kept
 from deeplense_core.evaluations.predictions import evaluations
 from deeplense_core.runs import Run
 from deeplense_core.trained import load_model
@@ -45,6 +46,19 @@ def test_report_equals_scikit_learn(run, tmp_path):
     assert value["f1_macro"] == pytest.approx(f1_score(labels, p.argmax(1), average="macro"), abs=1e-9)
     assert all(m["low"] <= m["value"] <= m["high"] for m in report["metrics"].values())
     assert not report["seen_in_training"]
+
+
+def test_an_evaluation_of_older_weights_is_made_again(run, tmp_path):
+    data = str(write(tmp_path / "other", 30, seed=9, splits={"train": 0.0, "val": 0.0, "test": 1.0}).path)
+    folder, first = evaluated(run.id, data)
+    assert (folder / "predictions.npz").exists()
+    assert evaluated(run.id, data) == (folder, json.loads(json.dumps(first))), "nothing has changed"
+    weights = run.path / "model.safetensors"
+    os.utime(weights, (first["time"] + 1000,) * 2)
+    assert kept(load_model(run.id), data, "test") is None
+    again, second = evaluated(run.id, data)
+    assert again == folder
+    assert second["time"] > first["time"]
 
 
 def test_labels_follow_names_not_numbers(run, tmp_path):
