@@ -187,17 +187,23 @@ def render_scenes(
     if compiled and device.type == "cpu":
         keep_freed_memory()
     numbers = (scene.mass_theta_E_sq > 0).sum(1)
-    groups = [(numbers == number).nonzero()[:, 0] for number in numbers.unique()]
-    parts = []
-    for rows in groups:
-        number = int(numbers[rows[0]])
-        group = scene.mapped(lambda v, at=rows, k=number: (v[at] if v.ndim == 1 else v[at, :k]).to(device))
-        parts += _render_group(made, group, keys[rows].to(device), compiled, noisy)
-    joined = tuple(torch.cat(values) for values in zip(*parts, strict=True))
-    if len(groups) == 1:
-        return joined
-    place = torch.cat(groups).argsort().to(device)
-    return tuple(values[place] for values in joined)
+    every, outputs = slice(None), ()
+    for number in numbers.unique().tolist():
+        at = (numbers == number).nonzero()[:, 0]
+        alone = len(at) == len(keys)
+        group = scene.mapped(lambda v, at=every if alone else at, k=number: (v[at] if v.ndim == 1 else v[at, :k])
+                             .to(device))  # fmt: skip
+        done = 0
+        for part in _render_group(made, group, keys[at].to(device), compiled, noisy):
+            outputs = outputs or tuple(v.new_empty(len(keys), *v.shape[1:]) for v in part)
+            stop = done + len(part[0])
+            for out, values in zip(outputs, part, strict=True):  # at once, while they are in the cache
+                if alone:
+                    out[done:stop] = values
+                else:
+                    out[at[done:stop].to(device)] = values
+            done = stop
+    return outputs
 
 
 def _render_group(
@@ -208,6 +214,7 @@ def _render_group(
     from deeplense_core.sim.pairs import pair_function
     from deeplense_core.sim.render import (
         Constants,
+        grid_axis,
         masses_function,
         picture_function,
         rows_function,
@@ -218,21 +225,22 @@ def _render_group(
     if compiled and count % chunk:  # compiled for one size: the last chunk repeats its last image
         padded = torch.arange(-(-count // chunk) * chunk, device=keys.device).clamp_max(count - 1)
         scene, keys = scene.mapped(lambda v: v[padded]), keys[padded]
-    constants = Constants.of(scene)
+    constants = Constants.of(scene).packed()
+    axis = grid_axis(made.optics, constants)
     sky = sky_function(made.optics, compiled)
     nothing = torch.zeros(min(chunk, len(keys)), *made.optics.grid, device=keys.device)
     for start in range(0, count, chunk):
         stop = start + chunk
-        part = constants.rows(start, stop)
+        part = constants[start:stop]
         if scene.mass_x.shape[1]:
             masses = (scene.mass_x[start:stop], scene.mass_y[start:stop], scene.mass_theta_E_sq[start:stop])
             pull = masses_function(compiled)(rows_function(made.optics, compiled)(*masses))
         else:
-            pull = 2 * (nothing[: len(part.theta_E)],)
-        lensed = sky(part, *pull)
+            pull = 2 * (nothing[: len(part)],)
+        lensed = sky(part, *pull, axis)
         if made.pair is None:
             picture = picture_function(made.optics, made.detector, noisy, compiled)
-            made_chunk = picture(lensed, part.exposure_s, keys[start:stop])
+            made_chunk = picture(lensed, scene.exposure_s[start:stop, None, None], keys[start:stop])
         else:
             take = pair_function(made.pair, made.optics, noisy, compiled)
             made_chunk = take(lensed, scene.mapped(lambda v, a=start, b=stop: v[a:b]), keys[start:stop])

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from deeplense_core.sim import noise
 from deeplense_core.sim.profiles import (
@@ -41,7 +40,6 @@ class Constants(NamedTuple):
     gamma1: Tensor
     gamma2: Tensor
     source: Sersic
-    exposure_s: Tensor
 
     @classmethod
     def of(cls, scene: Scene) -> Constants:
@@ -50,11 +48,18 @@ class Constants(NamedTuple):
         source = Sersic.of(s.source_x, s.source_y, s.source_R_e, s.source_n, s.source_q, s.source_phi,
                            s.source_amplitude)
         return cls(per_image(s.theta_E), Ellipsoid.of(s.theta_E, s.q, s.phi), per_image(s.gamma1),
-                   per_image(s.gamma2), source, per_image(s.exposure_s))
+                   per_image(s.gamma2), source)
 
-    def rows(self, start: int, stop: int) -> Constants:
-        """The constants of images ``start`` to ``stop``."""
-        return tree_map(lambda v: v[start:stop], self)
+    def packed(self) -> Tensor:
+        """All of them in one tensor (n, k, 1, 1): a compiled function looks at every tensor it is given, each time."""
+        return torch.stack([self.theta_E, *self.halo, self.gamma1, self.gamma2, *self.source], 1)
+
+    @classmethod
+    def unpacked(cls, values: Tensor) -> Constants:
+        """From what :meth:`packed` gives."""
+        theta_E, *others = values.unbind(1)  # noqa: N806
+        halo, (gamma1, gamma2, *source) = others[: len(Ellipsoid._fields)], others[len(Ellipsoid._fields) :]
+        return cls(theta_E, Ellipsoid(*halo), gamma1, gamma2, Sersic(*source))
 
 
 def pixel_axis(count: int, scale: float, like: Tensor) -> Tensor:
@@ -78,16 +83,17 @@ def point_masses(scene: Scene, optics: Optics) -> PointMasses | None:
     return rows_function(optics, False)(scene.mass_x, scene.mass_y, scene.mass_theta_E_sq)
 
 
-def sky_brightness(c: Constants, mass_x: Tensor, mass_y: Tensor, optics: Optics) -> Tensor:
+def sky_brightness(c: Constants, mass_x: Tensor, mass_y: Tensor, axis: Tensor, optics: Optics) -> Tensor:
     """Brightness of the lensed sky on the grid, before the optics, (n, h, w); rows are y.
 
     Args:
         c: Constants of the systems.
         mass_x, mass_y: Deflection by the point masses in arcsec, (n, h, w) or broadcastable.
-        optics: Frame, supersampling and kind of halo.
+        axis: Of the grid in x and in y, (w,): :func:`grid_axis`. Made inside, a compiled kernel would build it anew
+            for every pixel, a fifth of its time.
+        optics: Kind of halo, and the scale of deflections.
     """
-    x = grid_axis(optics, c.theta_E)
-    y = x[:, None]
+    x, y = axis, axis[:, None]
     halo_x, halo_y = sis_deflection(x, y, c.theta_E) if optics.spherical else sie_deflection(x, y, c.halo)
     shear_x, shear_y = shear_deflection(x, y, c.gamma1, c.gamma2)
     scale = optics.deflection_scale
@@ -107,7 +113,7 @@ def through_optics(sky: Tensor, optics: Optics) -> Tensor:
 
 def expected_image(c: Constants, mass_x: Tensor, mass_y: Tensor, optics: Optics) -> Tensor:
     """Noise-free brightness per pixel, (n, n_pix, n_pix)."""
-    return through_optics(sky_brightness(c, mass_x, mass_y, optics), optics)
+    return through_optics(sky_brightness(c, mass_x, mass_y, grid_axis(optics, c.theta_E), optics), optics)
 
 
 def expose(rate: Tensor, exposure_s: Tensor, key: Tensor, detector: Detector, noisy: bool) -> Tensor:
@@ -183,10 +189,10 @@ def masses_function(compiled: bool) -> Callable:
 
 @cache
 def sky_function(optics: Optics, compiled: bool) -> Callable:
-    """:func:`sky_brightness` for one camera, a function of (constants, mass_x, mass_y)."""
+    """:func:`sky_brightness` for one camera, a function of (packed constants, mass_x, mass_y, axis of the grid)."""
 
-    def sky(c: Constants, mass_x: Tensor, mass_y: Tensor) -> Tensor:
-        return sky_brightness(c, mass_x, mass_y, optics)
+    def sky(packed: Tensor, mass_x: Tensor, mass_y: Tensor, axis: Tensor) -> Tensor:
+        return sky_brightness(Constants.unpacked(packed), mass_x, mass_y, axis, optics)
 
     return torch.compile(sky, dynamic=False, options=FUSED_MULTIPLY_ADD) if compiled else sky
 
