@@ -1,13 +1,15 @@
 """Pictures of every page for the README: ``python -m assets.screenshots.make [PAGE ...]``.
 
-Starts the app on a workspace of its own, in which the run that ships has been opened, and visits the pages of app.py
-in Chromium, in both themes. The pictures are quantised to 256 colours: each stays under 120 KB.
+Starts the app on a workspace of its own, in which the run that ships has been opened and samples are embedded, and
+visits the pages of app.py in Chromium, in both themes; ``euclid`` and ``hsc`` are the analyse page with images that are
+not part of the project, left out where they do not lie beside it. The pictures are quantised to 256 colours.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,41 +24,55 @@ from tests.browser.test_walk import settle, site
 
 HERE = Path(__file__).parent
 SIZE = {"width": 1440, "height": 900}
-LARGEST = 120_000
-SHOWN = {"results": "?view=superres", "train": "?run={run}", "runs": "?run={run}",
-         "evaluate": "?run={run}"}  # fmt: skip
-"""Page -> the deep link at which its picture is taken."""
-CLICKED = {"analyse": ".st-key-analyse_view button:has-text('Evidence')"}
+LARGEST = 200_000
+REAL = HERE.parents[2] / "shared" / "data"
+SHOWN = {"results": "results?view=superres", "train": "train?run={run}", "runs": "runs?run={run}", "overview": "",
+         "evaluate": "evaluate?run={run}", "euclid": "analyse?run=finder-i",
+         "hsc": "analyse?run=finder-i"}  # fmt: skip
+"""Page -> the address at which its picture is taken; for all others, its own."""
+DROPPED = {"euclid": REAL / "euclid_q1" / "102020532_NEG589257492489565961.fits",
+           "hsc": REAL / "hsc_hst" / "Cut_HSC.fits"}  # fmt: skip
+"""Page -> the file that is dropped on it."""
+CLICKED = dict.fromkeys(("analyse", "euclid"), ".st-key-analyse_view button:has-text('Evidence')")
 """Page -> what is clicked before."""
+EMBED = ("embed", "common-test", "--data", "sim:common-test", "--count", "600", "--project", "umap")
 
 
 def main(wanted: list[str]) -> None:
     """Takes a picture of each page in both themes."""
+    wanted = wanted or [*site(), *(page for page, file in DROPPED.items() if file.exists())]
     with tempfile.TemporaryDirectory() as name:
         home = Path(name, "home")
         os.environ["DEEPLENSE_HOME"] = str(home)
         run = open_example(example_runs()[0])
+        if "embeddings" in wanted:
+            out = home / "embeddings" / "common-test.npz"
+            subprocess.run([sys.executable, "-m", "deeplense_core", *EMBED, "--out", str(out)], check=True)
         process, url = start_server(home, Path(name, "server.log"))
         try:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=find_chromium(), headless=True, args=FLAGS)
-                for page in wanted or site():
+                for page in wanted:
                     for theme in ("light", "dark"):
-                        link = SHOWN.get(page, "").format(run=run.id)
-                        address = f"{url}/{link}" if page == "overview" else f"{url}/{page}{link}"
-                        take(browser, address, HERE / f"{page}-{theme}.png", theme, CLICKED.get(page, ""))
+                        address = f"{url}/{SHOWN.get(page, page).format(run=run.id)}"
+                        take(browser, address, HERE / f"{page}-{theme}.png", theme, CLICKED.get(page, ""),
+                             DROPPED.get(page))  # fmt: skip
         finally:
             process.terminate()
             process.wait(timeout=20)
 
 
-def take(browser, url: str, path: Path, theme: str, clicked: str) -> None:
-    """One picture, once the page has come to rest; ``clicked`` names what is clicked first, if anything."""
+def take(browser, url: str, path: Path, theme: str, clicked: str, dropped: Path | None) -> None:
+    """One picture, once the page has come to rest; a file is dropped first, and then a button clicked, if any."""
     context = browser.new_context(viewport=SIZE, color_scheme=theme)
     tab: Page = context.new_page()
     tab.goto(url, wait_until="commit")
     tab.get_by_role("heading", level=1).wait_for(timeout=240_000)
     settle(tab)
+    if dropped:
+        tab.set_input_files("input[type=file]", str(dropped))
+        tab.wait_for_timeout(3_000)
+        settle(tab)
     if clicked:
         tab.locator(clicked).click()
         tab.wait_for_timeout(1_000)
@@ -64,7 +80,7 @@ def take(browser, url: str, path: Path, theme: str, clicked: str) -> None:
     tab.wait_for_timeout(2_500)  # curves and canvases are drawn after the page is ready
     shown = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
     context.close()
-    for colours in (256, 128, 64, 32):
+    for colours in (256, 128, 64):
         file = io.BytesIO()
         shown.quantize(colours, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
         if file.tell() < LARGEST:

@@ -18,7 +18,7 @@ def add_commands(verb: Verb) -> None:
     sub.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
     sub.add_argument("--pixel-scale", type=float, metavar="ARCSEC",
                      help="arcsec per pixel of files that do not say it")
-    sub.add_argument("--count", type=int, default=600, metavar="N", help="images of sim:RECIPE; default: 600")
+    sub.add_argument("--count", type=int, default=300, metavar="N", help="images of sim:RECIPE; default: 300")
     sub.add_argument("--workers", type=int, metavar="N", help="processes that read files; default: half the cores")
     sub.add_argument("--project", metavar="METHOD", help="draw this map too, and keep it in the workspace")
 

@@ -38,7 +38,7 @@ from deeplense_core.trained import BATCH, Trained
 from deeplense_core.workspace import datasets_dir, safe_name
 
 SIM = "sim:"
-SAMPLE = 600
+SAMPLE = 300
 """Images of a recipe that are simulated to be embedded, where nothing else is said."""
 WITH_FEATURES = ("classify", "find", "ssl")
 Progress = Callable[[int, int | None], None]

@@ -66,7 +66,7 @@ def first_embedding() -> None:
     """What an empty workspace shows: one sentence and one button."""
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
         st.markdown(f"No embedding yet. Simulate {SAMPLE} lenses and see how the network that comes with DeepLense "
-                    "arranges them: about two minutes.", width="content")  # fmt: skip
+                    "arranges them: half a minute.", width="content")  # fmt: skip
         if st.button("Embed samples", type="primary", key="embeddings_sample"):
             with guard():
                 begin(SAMPLE_MODEL if SAMPLE_MODEL in shipped_models() else shipped_models()[0], SAMPLE_DATA, "pca")

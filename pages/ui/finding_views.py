@@ -95,8 +95,8 @@ def headline(one: Scored, threshold: float, prevalence: float) -> None:
     st.markdown(
         f"Of {OBJECTS:,} objects with {counts['lenses']:,.0f} lenses: **{counts['found']:,.0f} found**, "
         f"{counts['missed']:,.0f} missed, **{counts['false']:,.0f} false**, so {counts['kept']:,.0f} to look at; "
-        f"purity {point['purity']['value']:.3g} (95 % {low:.2g} to {high:.2g}), completeness 95 % "
-        f"{found['low']:.2f} to {found['high']:.2f}."
+        f"purity {point['purity']['value']:.3g} (95 %: {low:.2g} to {high:.2g}), completeness {found['value']:.2f} "
+        f"(95 %: {found['low']:.2f} to {found['high']:.2f})."
     )
     hits, false = one.curve.ranking.kept(threshold)
     if false < 10:
