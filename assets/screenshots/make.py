@@ -24,7 +24,6 @@ from tests.browser.test_walk import settle, site
 
 HERE = Path(__file__).parent
 SIZE = {"width": 1440, "height": 900}
-LARGEST = 200_000
 REAL = HERE.parents[2] / "shared" / "data"
 SHOWN = {"results": "results?view=superres", "train": "train?run={run}", "runs": "runs?run={run}", "overview": "",
          "evaluate": "evaluate?run={run}", "euclid": "analyse?run=finder-i",
@@ -80,11 +79,8 @@ def take(browser, url: str, path: Path, theme: str, clicked: str, dropped: Path 
     tab.wait_for_timeout(2_500)  # curves and canvases are drawn after the page is ready
     shown = Image.open(io.BytesIO(tab.screenshot())).convert("RGB")
     context.close()
-    for colours in (256, 128, 64):
-        file = io.BytesIO()
-        shown.quantize(colours, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-        if file.tell() < LARGEST:
-            break
+    file = io.BytesIO()
+    shown.quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     path.write_bytes(file.getvalue())
     print(f"{path.name}: {file.tell() / 1000:.0f} KB")
 

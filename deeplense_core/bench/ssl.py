@@ -31,7 +31,8 @@ RECIPES = ("common-test", "lens-finding-hard")
 SEED_ENCODER = {"backbone": "resnet18", "combine": "added", "width": 128, "layers": 1}
 """The seed's encoder as it was, with the smaller of its two backbones."""
 NETWORKS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "common-test": {}, "lens-finding-hard": {"d4net": {"radii": 32, "angles": 64}},
+    "common-test": {},
+    "lens-finding-hard": {"d4net": {"radii": 32, "angles": 64}, "cutout-resnet": {"width": 20}},
 }
 """Settings of a network that suit a recipe's images and make it small enough to train many."""
 PLAIN = {"precision": "float32", "compile": "off", "patience": 0}
@@ -47,11 +48,11 @@ VIEWS: Mapping[str, Mapping[str, Any]] = {
 """Input and views that suit a recipe: blur and noise would wipe out the substructure of common-test."""
 INPUT: Mapping[str, Mapping[str, Any]] = {"common-test": {"crop": 100}, "lens-finding-hard": MIXED}
 FRESH_IMAGES: Mapping[str, Mapping[str, Any]] = {
-    "common-test": {"matched": True, "curriculum_start": 10.0}, "lens-finding-hard": {"matched": False},
+    "common-test": {"matched": True, "curriculum_start": 10.0}, "lens-finding-hard": {"matched": True},
 }
-"""How the simulator draws for the rows of fresh images, with and without lens-preserving pairs alike: of common-test,
-triplets that share lens and source and differ in substructure, which is heavy at first. The loss is not told which of
-a triplet is which, but that they differ."""
+"""How the simulator draws for the rows of fresh images, with and without lens-preserving pairs alike: in groups of one
+image a class, of common-test with the same lens and source, whose substructure is heavy at first. The loss is not told
+which of a group is which, but that they differ."""
 PARTNER = {"common-test": "source", "lens-finding-hard": "survey"}
 """The lens-preserving pairs that are held against plain augmentation."""
 

@@ -30,6 +30,8 @@ class FusionResNetConfig:
     dropout: float = knob(0.1, "Dropout within the layers of attention", ge=0, le=0.9)
     hide: float = knob(0.1, "Part of the bands, and of the features, that training hides, so that the network knows "
                        "what to do without them", ge=0, le=0.9)  # fmt: skip
+    alone: float = knob(0.5, "Part of the images that training shows without any feature: features are learnt first, "
+                        "and what they explain is not looked for in the image", ge=0, le=1)  # fmt: skip
 
 
 @MODELS.register("fusion-resnet", config=FusionResNetConfig, tasks=("find",), brings=(FeatureConfig,),
@@ -40,7 +42,7 @@ class FusionResNet(nn.Module):
 
     def __init__(self, cfg: FusionResNetConfig, in_channels: int, out_features: int, features: Mapping[str, Any]):
         super().__init__()
-        self.hide, width, count = cfg.hide, cfg.width, len(features["names"])
+        self.hide, self.alone, width, count = cfg.hide, cfg.alone, cfg.width, len(features["names"])
         self.backbone, channels = token_backbone(cfg.backbone, cfg.pretrained, in_channels)
         self.weights_origin = self.backbone.weights_origin
         self.project = nn.Conv2d(channels, width, 1)
@@ -56,8 +58,9 @@ class FusionResNet(nn.Module):
     def forward(self, images: Float[Tensor, "b c h w"], features: Float[Tensor, "b f"]) -> Float[Tensor, "b k"]:
         missing = images.amax((2, 3)) == images.amin((2, 3))
         values, known = self.scale(features)
-        if self.training and self.hide:
-            missing, known = missing | self._hidden(missing), known & ~self._hidden(known)
+        if self.training:
+            missing = missing | self._drawn(missing, self.hide)
+            known = known & ~self._drawn(known, self.hide) & ~self._drawn(known[:, :1], self.alone)
         images = torch.where(missing[:, :, None, None], self.fill[:, None, None].to(images.dtype), images)
         maps = self.project(self.backbone(images))  # (b, width, h', w')
         maps = maps + places(*maps.shape[1:]).to(maps)
@@ -74,8 +77,8 @@ class FusionResNet(nn.Module):
         """What the head reads of a matrix over tokens, and the place of the first image token."""
         return tokens[:, 0], 1
 
-    def _hidden(self, like: Tensor) -> Tensor:
-        return torch.rand(like.shape, device=like.device) < self.hide
+    def _drawn(self, like: Tensor, part: float) -> Tensor:
+        return torch.rand(like.shape, device=like.device) < part
 
     def image_grid(self, images: Float[Tensor, "b c h w"]) -> tuple[int, int]:
         """Rows and columns of image tokens."""

@@ -9,6 +9,7 @@ from trained_run import ring_set, said
 
 from deeplense_core import inspection
 from deeplense_core.embeddings import making
+from deeplense_core.embeddings.embed import SAMPLE
 from deeplense_core.embeddings.store import COLUMN, Embedding, embeddings_dir, open_embedding, write_npz
 from deeplense_core.embeddings.tags import tags
 from pages.ui import embedding_making, embedding_points
@@ -95,7 +96,7 @@ def test_an_empty_workspace_offers_one_click(open_page, monkeypatch):
     app.button(key="embeddings_sample").click().run()
     assert not app.exception
     model, data, out, method, total, count = started[0]
-    assert (model, data, method, total, count) == ("common-test", ["sim:common-test"], "pca", 600, 600)
+    assert (model, data, method, total, count) == ("common-test", ["sim:common-test"], "pca", SAMPLE, SAMPLE)
     assert out.parent == embeddings_dir()
 
 
