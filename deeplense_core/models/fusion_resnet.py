@@ -30,15 +30,20 @@ class FusionResNetConfig:
     dropout: float = knob(0.1, "Dropout within the layers of attention", ge=0, le=0.9)
     hide: float = knob(0.1, "Part of the bands, and of the features, that training hides, so that the network knows "
                        "what to do without them", ge=0, le=0.9)  # fmt: skip
-    alone: float = knob(0.5, "Part of the images that training shows without any feature: features are learnt first, "
-                        "and what they explain is not looked for in the image", ge=0, le=1)  # fmt: skip
+    alone: float = knob(0.5, "Part of the images that training judges by the whole image alone: features are learnt "
+                        "first, and what they explain is not looked for in the image", ge=0, le=1)  # fmt: skip
 
 
 @MODELS.register("fusion-resnet", config=FusionResNetConfig, tasks=("find",), brings=(FeatureConfig,),
                  label="Backbone and features by attention",
                  source="Gorishniy et al. 2021, arXiv:2106.11959 (feature tokens); He et al. 2016, arXiv:1512.03385")
 class FusionResNet(nn.Module):
-    """Image tokens of a backbone and a token a feature; what is missing has learned embeddings and is no zero."""
+    """Image tokens of a backbone and a token a feature; what is missing has learned embeddings and is no zero.
+
+    The whole image, as a network of images alone sees it, has its say beside them: joined with features from the first
+    step, a backbone learns little, because the features explain the easy part at once (Huang et al. 2022,
+    arXiv:2203.12221).
+    """
 
     def __init__(self, cfg: FusionResNetConfig, in_channels: int, out_features: int, features: Mapping[str, Any]):
         super().__init__()
@@ -54,15 +59,18 @@ class FusionResNet(nn.Module):
         self.layers = nn.ModuleList(Layer(width, cfg.dropout) for _ in range(cfg.layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, out_features)
+        self.image_head = nn.Sequential(nn.Dropout(cfg.dropout), nn.Linear(channels, out_features))
 
     def forward(self, images: Float[Tensor, "b c h w"], features: Float[Tensor, "b f"]) -> Float[Tensor, "b k"]:
         missing = images.amax((2, 3)) == images.amin((2, 3))
         values, known = self.scale(features)
         if self.training:
             missing = missing | self._drawn(missing, self.hide)
-            known = known & ~self._drawn(known, self.hide) & ~self._drawn(known[:, :1], self.alone)
+            known = known & ~self._drawn(known, self.hide)
         images = torch.where(missing[:, :, None, None], self.fill[:, None, None].to(images.dtype), images)
-        maps = self.project(self.backbone(images))  # (b, width, h', w')
+        maps = self.backbone(images)
+        of_image = self.image_head(maps.mean((2, 3)))
+        maps = self.project(maps)  # (b, width, h', w')
         maps = maps + places(*maps.shape[1:]).to(maps)
         # What is known of the bands goes to every image token.
         maps = maps + (missing.to(maps) @ self.no_band)[:, :, None, None]
@@ -71,7 +79,10 @@ class FusionResNet(nn.Module):
         tokens = torch.cat([asked, maps.flatten(2).mT, of_features], 1)  # (b, 1 + h' w' + f, width)
         for layer in self.layers:
             tokens = layer(tokens)
-        return self.head(self.norm(tokens[:, 0]))
+        of_tokens = self.head(self.norm(tokens[:, 0]))
+        if self.training:
+            of_tokens = of_tokens * ~self._drawn(of_tokens[:, :1], self.alone)
+        return of_image + of_tokens
 
     def read_off(self, tokens: Float[Tensor, "b n n"]) -> tuple[Float[Tensor, "b n"], int]:
         """What the head reads of a matrix over tokens, and the place of the first image token."""
