@@ -46,8 +46,8 @@ WHAT_IT_IS = {
     "occlusion": "Occlusion: how far the odds of this class fall (or, below 0, rise) when a square of the image is "
     "covered with sky. In natural logarithms.",
     "attention": "Attention: which places of the image the network joined to its answer, weighed by what that did for "
-    "the odds of this class. As coarse as its image tokens. What fusion-resnet also reads off the whole image is not in "
-    "it: see Grad-CAM.",
+    "the odds of this class. As coarse as its image tokens. What fusion-resnet also reads off the whole image is not "
+    "in it: see Grad-CAM.",
 }
 FINER = "What a network that knows simulated lenses expects a finer camera to see. It can invent structure: the page " \
     "Super-resolution shows what the data confirm."
