@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from deeplense_core.cli.arguments import Verb, json_flag, resumable, say, settings, settings_flag, tell_skipped
+from deeplense_core.embeddings import SAMPLE
 from deeplense_core.errors import UserError
 
 
@@ -18,7 +19,8 @@ def add_commands(verb: Verb) -> None:
     sub.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
     sub.add_argument("--pixel-scale", type=float, metavar="ARCSEC",
                      help="arcsec per pixel of files that do not say it")
-    sub.add_argument("--count", type=int, default=300, metavar="N", help="images of sim:RECIPE; default: 300")
+    sub.add_argument("--count", type=int, default=SAMPLE, metavar="N",
+                     help=f"images of sim:RECIPE; default: {SAMPLE}")
     sub.add_argument("--workers", type=int, metavar="N", help="processes that read files; default: half the cores")
     sub.add_argument("--project", metavar="METHOD", help="draw this map too, and keep it in the workspace")
 

@@ -7,3 +7,6 @@
     tags.py       what people write on images of a map
     making.py     embeddings and maps in the background
 """
+
+SAMPLE = 300
+"""Images of a recipe that are simulated to be embedded, where nothing else is said."""

@@ -30,6 +30,7 @@ from deeplense_core.bulk.files import (
 )
 from deeplense_core.bulk.journal import Journal
 from deeplense_core.data import Dataset, open_dataset
+from deeplense_core.embeddings import SAMPLE
 from deeplense_core.embeddings.store import COLUMN, FORMAT, Embedding, embeddings_dir, open_embedding, write_npz
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
@@ -38,8 +39,6 @@ from deeplense_core.trained import BATCH, Trained
 from deeplense_core.workspace import datasets_dir, safe_name
 
 SIM = "sim:"
-SAMPLE = 300
-"""Images of a recipe that are simulated to be embedded, where nothing else is said."""
 WITH_FEATURES = ("classify", "find", "ssl")
 Progress = Callable[[int, int | None], None]
 Record = dict[str, Any]

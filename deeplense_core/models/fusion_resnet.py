@@ -27,7 +27,8 @@ class FusionResNetConfig:
     pretrained: bool = knob(False, "Start the backbone from ImageNet weights where they can be fetched")
     width: int = knob(128, "Numbers in a token", ge=8, le=1024)
     layers: int = knob(2, "Layers of attention", ge=1, le=12)
-    dropout: float = knob(0.1, "Dropout within the layers of attention", ge=0, le=0.9)
+    dropout: float = knob(0.1, "Dropout within the layers of attention, and of the features of the whole image", ge=0,
+                          le=0.9)  # fmt: skip
     hide: float = knob(0.1, "Part of the bands, and of the features, that training hides, so that the network knows "
                        "what to do without them", ge=0, le=0.9)  # fmt: skip
     alone: float = knob(0.5, "Part of the images that training judges by the whole image alone: features are learnt "
@@ -65,8 +66,8 @@ class FusionResNet(nn.Module):
         missing = images.amax((2, 3)) == images.amin((2, 3))
         values, known = self.scale(features)
         if self.training:
-            missing = missing | self._drawn(missing, self.hide)
-            known = known & ~self._drawn(known, self.hide)
+            missing = missing | _drawn(missing, self.hide)
+            known = known & ~_drawn(known, self.hide)
         images = torch.where(missing[:, :, None, None], self.fill[:, None, None].to(images.dtype), images)
         maps = self.backbone(images)
         of_image = self.image_head(maps.mean((2, 3)))
@@ -81,20 +82,22 @@ class FusionResNet(nn.Module):
             tokens = layer(tokens)
         of_tokens = self.head(self.norm(tokens[:, 0]))
         if self.training:
-            of_tokens = of_tokens * ~self._drawn(of_tokens[:, :1], self.alone)
+            of_tokens = of_tokens * ~_drawn(of_tokens[:, :1], self.alone)
         return of_image + of_tokens
 
     def read_off(self, tokens: Float[Tensor, "b n n"]) -> tuple[Float[Tensor, "b n"], int]:
         """What the head reads of a matrix over tokens, and the place of the first image token."""
         return tokens[:, 0], 1
 
-    def _drawn(self, like: Tensor, part: float) -> Tensor:
-        return torch.rand(like.shape, device=like.device) < part
-
     def image_grid(self, images: Float[Tensor, "b c h w"]) -> tuple[int, int]:
         """Rows and columns of image tokens."""
         height, width = self.backbone(images[:1]).shape[-2:]
         return height, width
+
+
+def _drawn(like: Tensor, part: float) -> Tensor:
+    """A part of the elements, by chance."""
+    return torch.rand(like.shape, device=like.device) < part
 
 
 class Layer(nn.Module):

@@ -187,22 +187,16 @@ def render_scenes(
     if compiled and device.type == "cpu":
         keep_freed_memory()
     numbers = (scene.mass_theta_E_sq > 0).sum(1)
-    every, outputs = slice(None), ()
+    outputs: tuple[Tensor, ...] = ()
     for number in numbers.unique().tolist():
-        at = (numbers == number).nonzero()[:, 0]
-        alone = len(at) == len(keys)
-        group = scene.mapped(lambda v, at=every if alone else at, k=number: (v[at] if v.ndim == 1 else v[at, :k])
-                             .to(device))  # fmt: skip
-        done = 0
-        for part in _render_group(made, group, keys[at].to(device), compiled, noisy):
+        rows = (numbers == number).nonzero()[:, 0]
+        group = scene.mapped(lambda v, at=rows, k=number: (v[at] if v.ndim == 1 else v[at, :k]).to(device))
+        places = rows.to(device)
+        for part in _render_group(made, group, keys[rows].to(device), compiled, noisy):
             outputs = outputs or tuple(v.new_empty(len(keys), *v.shape[1:]) for v in part)
-            stop = done + len(part[0])
+            here, places = places[: len(part[0])], places[len(part[0]) :]
             for out, values in zip(outputs, part, strict=True):  # at once, while they are in the cache
-                if alone:
-                    out[done:stop] = values
-                else:
-                    out[at[done:stop].to(device)] = values
-            done = stop
+                out[here] = values
     return outputs
 
 
@@ -212,6 +206,7 @@ def _render_group(
     """Yields pictures of images that have equally many point masses, chunk by chunk."""
     # Imports caustics, which takes seconds: not before something is rendered.
     from deeplense_core.sim.pairs import pair_function
+    from deeplense_core.sim.profiles import per_image
     from deeplense_core.sim.render import (
         Constants,
         grid_axis,
@@ -240,7 +235,7 @@ def _render_group(
         lensed = sky(part, *pull, axis)
         if made.pair is None:
             picture = picture_function(made.optics, made.detector, noisy, compiled)
-            made_chunk = picture(lensed, scene.exposure_s[start:stop, None, None], keys[start:stop])
+            made_chunk = picture(lensed, per_image(scene.exposure_s[start:stop]), keys[start:stop])
         else:
             take = pair_function(made.pair, made.optics, noisy, compiled)
             made_chunk = take(lensed, scene.mapped(lambda v, a=start, b=stop: v[a:b]), keys[start:stop])

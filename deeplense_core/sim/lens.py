@@ -76,7 +76,7 @@ class LensView:
 @torch.no_grad()
 def render_lens(config: LensConfig) -> LensView:
     """Renders one lens; the same settings give the same bytes."""
-    from deeplense_core.sim.profiles import Sersic, sersic_brightness, sie_convergence
+    from deeplense_core.sim.profiles import Sersic, per_image, sersic_brightness, sie_convergence
     from deeplense_core.sim.render import (
         Constants,
         expected_image,
@@ -97,7 +97,7 @@ def render_lens(config: LensConfig) -> LensView:
     masses = point_masses(scene, optics)
     pull_x, pull_y = masses_function(False)(masses) if masses else (torch.zeros(()), torch.zeros(()))
     rate = expected_image(constants, pull_x, pull_y, optics)
-    image = expose(rate, scene.exposure_s[:, None, None], key, detector, config.noise)[0]
+    image = expose(rate, per_image(scene.exposure_s), key, detector, config.noise)[0]
 
     axis = pixel_axis(N_PIX, PIXEL_SCALE_ARCSEC, scene.theta_E)
     kappa = sie_convergence(axis, axis[:, None], scene.theta_E, scene.q.clamp_max(1 - 1e-6), scene.phi)

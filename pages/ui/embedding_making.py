@@ -8,7 +8,8 @@ from pathlib import Path
 import streamlit as st
 
 from deeplense_core.data import open_dataset
-from deeplense_core.embeddings.embed import SAMPLE, WITH_FEATURES, default_out
+from deeplense_core.embeddings import SAMPLE
+from deeplense_core.embeddings.embed import WITH_FEATURES, default_out
 from deeplense_core.embeddings.making import Making, cancel, list_makings, start
 from deeplense_core.embeddings.project import METHODS
 from deeplense_core.errors import UserError

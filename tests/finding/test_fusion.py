@@ -50,3 +50,21 @@ def test_the_shares_of_a_decision_are_those_of_places_and_features(name):
     torch.testing.assert_close(whole, torch.ones(2))
     assert (shares.image >= 0).all()
     assert shares.features.shape == (2, 2)
+
+
+@torch.no_grad()
+def test_alone_training_judges_by_the_whole_image_and_use_by_both():
+    """With part 1 of the images judged alone, features change nothing while it trains, and the answer when used."""
+    some, one, other = images(), torch.tensor([[0.0, 1.0]] * 2), torch.tensor([[3.0, -2.0]] * 2)
+    finder = net("fusion-resnet", width=32, alone=1.0, hide=0.0, dropout=0.0)
+    for part in finder.backbone.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 0.0  # the same statistics every time
+    finder.train()
+    alone = finder(some, one)
+    torch.testing.assert_close(finder(some, other), alone)
+    assert not torch.allclose(finder(some.flip(0), one), alone, atol=1e-5)
+    finder.alone = 0.0
+    assert not torch.allclose(finder(some, other), finder(some, one), atol=1e-5)
+    finder.eval()
+    assert not torch.allclose(finder(some, other), finder(some, one), atol=1e-5)

@@ -8,8 +8,7 @@ import pytest
 from trained_run import ring_set, said
 
 from deeplense_core import inspection
-from deeplense_core.embeddings import making
-from deeplense_core.embeddings.embed import SAMPLE
+from deeplense_core.embeddings import SAMPLE, making
 from deeplense_core.embeddings.store import COLUMN, Embedding, embeddings_dir, open_embedding, write_npz
 from deeplense_core.embeddings.tags import tags
 from pages.ui import embedding_making, embedding_points

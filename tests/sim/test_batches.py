@@ -208,6 +208,23 @@ def test_published_survey_models_are_twice_the_noise_free_model(name):
     torch.testing.assert_close(doubled, 2 * single, rtol=1e-4, atol=1e-5)
 
 
+def test_a_batch_shows_its_systems_one_by_one():
+    """Rendered in groups by the number of masses, with packed constants, as each alone with its own."""
+    from deeplense_core.sim.render import Constants, expected_image, masses_function, point_masses
+
+    made = generate.recipe("model-1")
+    draws = generate.Draws(3, 40)
+    keys, labels = draws.keys(), torch.arange(40) % 3
+    scene = made.draw(draws, labels, 1.0)
+    images, low, high = generate.render_scenes(made, scene, keys, torch.device("cpu"), False, False)
+    for i in range(40):
+        one = scene.mapped(lambda v, i=i: v[i : i + 1])
+        pull = masses_function(False)(point_masses(one, made.optics))
+        rate = expected_image(Constants.of(one), *pull, made.optics)[0]
+        expected = scene.exposure_s[i] * (rate + made.detector.sky_rate)
+        torch.testing.assert_close(images[i] * (high - low)[i] + low[i], expected, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("name", ["model-1", "model-2", "model-3"])
 def test_corrected_models_carry_the_noise_of_their_instrument(name):
     labels = torch.zeros(12, dtype=torch.int64)
