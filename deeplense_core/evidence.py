@@ -63,16 +63,12 @@ def _spatial_outputs(net: nn.Module) -> Iterator[list[Tensor]]:
     """A list that gets every (b, c, h, w) output of a part of the network that has an extent, in order."""
     caught: list[Tensor] = []
 
-    def keep(_module: nn.Module, _inputs: tuple, output: object) -> None:
+    def keep(_inputs: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
             caught.append(output)
 
-    hooks = [module.register_forward_hook(keep) for module in net.modules() if module is not net]
-    try:
+    with listening((module for module in net.modules() if module is not net), keep):
         yield caught
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _last_used(asked: Tensor, maps: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -109,7 +109,7 @@ def predict_files(
     own = {os.path.abspath(path) for path in (out, journal_path, failed_path)}
 
     def files() -> Iterator[Item]:
-        return (item for item in find_files(paths) if os.path.abspath(item.path) not in own
+        return (item for item in find_files(paths) if item.key not in own
                 and (shard is None or shard.takes(item.name)))  # fmt: skip
 
     total = sum(1 for _ in files())
@@ -172,12 +172,11 @@ def find_files(paths: Sequence[Path]) -> Iterator[Item]:
             continue
         for folder, below, names in os.walk(path):
             below[:] = sorted(name for name in below if not name.startswith("."))
-            start = os.path.relpath(folder, path)
+            start, there = os.path.relpath(folder, path), os.path.abspath(folder)
             for name in sorted(names):
                 if not name.startswith("."):
-                    place = os.path.join(folder, name)
-                    shown = readable(os.path.normpath(os.path.join(start, name)))
-                    yield Item(shown, place, os.path.abspath(place))
+                    shown = readable(name if start == os.curdir else os.path.join(start, name))
+                    yield Item(shown, os.path.join(folder, name), os.path.join(there, name))
 
 
 def unpack_zips(items: Iterator[Item], folder: Path) -> Iterator[Item]:

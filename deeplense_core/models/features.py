@@ -9,6 +9,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from deeplense_core.models.hooks import listening
+
 HEADS = ("head", "fc", "classifier")
 """Names under which the networks of this project, torchvision and timm keep their last layers."""
 
@@ -28,11 +30,8 @@ def head_of(net: nn.Module) -> nn.Module:
 def head_inputs(net: nn.Module) -> Iterator[list[Tensor]]:
     """A list that gets the features (b, d) of each pass of ``net`` within the block."""
     caught: list[Tensor] = []
-    hook = head_of(net).register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].flatten(1)))
-    try:
+    with listening([head_of(net)], lambda inputs, _: caught.append(inputs[0].flatten(1))):
         yield caught
-    finally:
-        hook.remove()
 
 
 def features(net: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:

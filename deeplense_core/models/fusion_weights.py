@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from deeplense_core.evidence import log_odds
 from deeplense_core.models.fusion import Attention
+from deeplense_core.models.hooks import listening
 
 
 class Carried(NamedTuple):
@@ -62,13 +63,6 @@ def attention(
 def kept_weights(net: nn.Module) -> Iterator[list[Tensor]]:
     """A list that gets the attention weights (b heads, n, n) of each layer, in order."""
     kept: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        kept.append(output)
-
-    hooks = [module.weights.register_forward_hook(keep) for module in net.modules() if isinstance(module, Attention)]
-    try:
+    weights = (module.weights for module in net.modules() if isinstance(module, Attention))
+    with listening(weights, lambda _, output: kept.append(output)):
         yield kept
-    finally:
-        for hook in hooks:
-            hook.remove()

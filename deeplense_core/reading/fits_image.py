@@ -157,7 +157,8 @@ def pixel_scale_arcsec(header: Any) -> float | None:
     """
     types = [str(header.get(f"CTYPE{axis}", "")) for axis in (1, 2)]
     if types[0][:4] in ("RA--", "GLON", "ELON") and types[1][:4] in ("DEC-", "GLAT", "ELAT"):
-        scale = 3600 * math.sqrt(abs(float(np.linalg.det(cd_matrix(header)))))
+        (a, b), (c, d) = cd_matrix(header).tolist()
+        scale = 3600 * math.sqrt(abs(a * d - b * c))
     else:
         scale = math.nan if any(types) else _plain_scale(header)
     if not 0 < scale < math.inf:

@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from deeplense_core.reading.image_checks import check_size
+from deeplense_core.reading.tangent_plane import TangentPlane
 
 _BLOCK, _CARD = 2880, 80
 _TYPES = {8: "u1", 16: ">i2", 32: ">i4", -32: ">f4", -64: ">f8"}
@@ -27,6 +28,9 @@ _WCS = frozenset(f"{name}{axis}" for name in ("CTYPE", "CRVAL", "CRPIX", "CDELT"
     frozenset(f"{name}{i}_{j}" for name in ("CD", "PC") for i in (1, 2) for j in (1, 2)) | {"RADESYS"}
 _HARMLESS = re.compile(r"SIMPLE|BITPIX|NAXIS\d?|EXTEND|BUNIT|FILTER|OBJECT|TELESCOP|INSTRUME|ORIGIN|COMMENT|HISTORY|")
 """Beside the cards of ``_WCS``, all that a header may hold whose sky position is worked out here."""
+
+_FAR = 1e9
+"""Pixels from the reference point within which the arithmetic is safe."""
 
 
 class OddError(Exception):
@@ -47,6 +51,7 @@ class Cards:
         if not header.isascii() or not (text := header.decode("ascii")).isprintable():
             raise OddError
         self._cards: dict[str, str] = {}
+        self._values: dict[str, Any] = {}
         for start in range(0, len(text), _CARD):
             self._cards.setdefault(text[start : start + 8].rstrip(), text[start : start + _CARD])
         if not _ODD.isdisjoint(self._cards):
@@ -63,20 +68,27 @@ class Cards:
 
     def get(self, name: str, default: Any = None) -> Any:
         """As a header of astropy gives it."""
+        if name in self._values:
+            return self._values[name]
         card = self._cards.get(name)
         if card is None:
             return default
-        if card[8:10] == "= ":
-            value = card[10:].strip(" ")
-            if number := _NUMBER.fullmatch(value):
-                said = number[1] if number[2] is None else number[1] + number[2]
-                sign = -1 if value[0] == "-" else 1
-                return sign * (float(said) if "." in said or "E" in said else int(said))
-            if text := _TEXT.fullmatch(value):
-                return text[1].rstrip(" ")
-            if truth := _TRUTH.fullmatch(value):
-                return truth[1] == "T"
-        raise OddError
+        value = self._values[name] = _value(card)
+        return value
+
+
+def _value(card: str) -> Any:
+    if card[8:10] == "= ":
+        value = card[10:].strip(" ")
+        if number := _NUMBER.fullmatch(value):
+            said = number[1] if number[2] is None else number[1] + number[2]
+            sign = -1 if value[0] == "-" else 1
+            return sign * (float(said) if "." in said or "E" in said else int(said))
+        if text := _TEXT.fullmatch(value):
+            return text[1].rstrip(" ")
+        if truth := _TRUTH.fullmatch(value):
+            return truth[1] == "T"
+    raise OddError
 
 
 def read_plain(file: IO[bytes], name: str) -> tuple[np.ndarray, Cards, bytes]:
@@ -138,8 +150,6 @@ def plain_place(cards: Cards, shape: tuple[int, ...]) -> dict[str, Any] | None:
     Returns:
         None where it is not an ICRS tangent plane and nothing more.
     """
-    from astropy.wcs import Wcsprm
-
     if "CTYPE1" not in cards and "CTYPE2" not in cards:
         return {}
     kinds = [cards.get(f"CTYPE{axis}") for axis in (1, 2)]
@@ -148,21 +158,18 @@ def plain_place(cards: Cards, shape: tuple[int, ...]) -> dict[str, Any] | None:
         return None
     if any(name not in _WCS and not _HARMLESS.fullmatch(name) for name in cards):
         return None
-    wcs = Wcsprm(naxis=2)
-    wcs.ctype, wcs.cunit, wcs.radesys = kinds, units, "ICRS"
-    wcs.crval, wcs.crpix = ([_real(cards, f"{name}{axis}", 0.0) for axis in (1, 2)] for name in ("CRVAL", "CRPIX"))
+    ra, dec, x, y = (_real(cards, f"{name}{axis}", 0.0) for name in ("CRVAL", "CRPIX") for axis in (1, 2))
     if any(name.startswith("CD") and name[2].isdigit() for name in cards):
         if any(name[:2] == "PC" or name[:5] == "CDELT" for name in cards):
             return None
-        wcs.cd = [[_real(cards, f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2)]
+        (a, b), (c, d) = ([_real(cards, f"CD{i}_{j}", 0.0) for j in (1, 2)] for i in (1, 2))
     else:
-        wcs.pc = [[_real(cards, f"PC{i}_{j}", float(i == j)) for j in (1, 2)] for i in (1, 2)]
-        wcs.cdelt = [_real(cards, f"CDELT{axis}", 1.0) for axis in (1, 2)]
-    centre = [[(shape[-1] - 1) / 2, (shape[-2] - 1) / 2]]
-    try:
-        ra, dec = wcs.p2s(centre, 0)["world"][0].tolist()
-    except Exception:  # a singular matrix, a place beyond the projection: wcslib has its own names for them
-        return None
+        (a, b), (c, d) = ([_real(cards, f"CDELT{i}", 1.0) * _real(cards, f"PC{i}_{j}", float(i == j)) for j in (1, 2)]
+                          for i in (1, 2))  # fmt: skip
+    if not (-90 < dec < 90 and -360 <= ra <= 360 and max(abs(x), abs(y)) < _FAR and 0 < abs(a * d - b * c) < math.inf):
+        return None  # at a pole wcslib turns the frame
+    plane = TangentPlane(ra, dec, x - 1, y - 1, ((a, b), (c, d)))
+    ra, dec = map(float, plane.sky((shape[-1] - 1) / 2, (shape[-2] - 1) / 2))
     if not (-90 <= dec <= 90 and -360 <= ra <= 360):
         return None
     text = "\n".join(cards.card(name).rstrip() for name in cards if name in _WCS)

@@ -43,13 +43,14 @@ def check_pixels(pixels: np.ndarray, name: str) -> np.ndarray:
         raise BadImageError("wrong dtype", f"{name!r} holds {pixels.dtype}, not real numbers.")
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, which is refused below
         pixels = np.ascontiguousarray(pixels, dtype=np.float32)
-    bad = pixels.size - int(np.isfinite(pixels).sum())
-    if bad:
+    low, high = pixels.min(), pixels.max()  # of one NaN both are NaN
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = pixels.size - int(np.isfinite(pixels).sum())
         raise BadImageError(
             "NaN or infinite pixels",
             f"{name!r} has {bad} NaN or infinite pixels of {pixels.size}. Fill them or cut them away first.",
         )
-    if pixels.min() == pixels.max():
+    if low == high:
         raise BadImageError(
             "constant image", f"{name!r} is blank: every pixel is {pixels.flat[0]:g}. There is nothing in it."
         )

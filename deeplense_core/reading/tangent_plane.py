@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deeplense_core.errors import UserError
-from deeplense_core.images import LensImage
+
+if TYPE_CHECKING:
+    from deeplense_core.images import LensImage  # whose readers ask here
 
 
 @dataclass(frozen=True)
