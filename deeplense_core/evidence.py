@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deeplense_core.augment import d4, d4_undone
+from deeplense_core.lanes import side_by_side
+from deeplense_core.models.hooks import listening
 
 BATCH = 64
 Network = Callable[[Tensor], Tensor]
@@ -104,13 +106,17 @@ def occlusion(
     corners = [(top, left) for top in tops for left in lefts]
     whole = log_odds(net(image).float(), target)
     total, count = torch.zeros(height, width, device=image.device), torch.zeros(height, width, device=image.device)
-    for start in range(0, len(corners), BATCH):
-        block = corners[start : start + BATCH]
+
+    @torch.no_grad()
+    def falls(block: list[tuple[int, int]]) -> Tensor:
         covered = image.repeat(len(block), 1, 1, 1)
         for i, (top, left) in enumerate(block):
             covered[i, :, top : top + size, left : left + size] = sky
-        falls = whole - log_odds(net(covered).float(), target)
-        for fall, (top, left) in zip(falls, block, strict=True):
+        return whole - log_odds(net(covered).float(), target)
+
+    blocks = [corners[start : start + BATCH] for start in range(0, len(corners), BATCH)]
+    for block, found in zip(blocks, side_by_side(falls, blocks, image.device), strict=True):
+        for fall, (top, left) in zip(found, block, strict=True):
             total[top : top + size, left : left + size] += fall
             count[top : top + size, left : left + size] += 1
     return total / count.clamp_min(1)

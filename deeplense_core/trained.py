@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,13 +19,18 @@ from deeplense_core.errors import UserError
 from deeplense_core.familiarity import FeatureCloud, read_cloud, strangeness
 from deeplense_core.features import feature_matrix, is_leaky
 from deeplense_core.forward import WithFeatures, logits, logits_and_features
+from deeplense_core.lanes import side_by_side
 from deeplense_core.metrics import apply_temperature, class_sets
 from deeplense_core.models import MODELS, build_model, learns, model_entry
 from deeplense_core.precision import best_device
 from deeplense_core.preprocess import PreprocessConfig, center_crop, resampling, rescale
 from deeplense_core.shelf.cards import find_card, pixel_scales
 
+Block, Done = TypeVar("Block"), TypeVar("Done")
 BATCH = 64
+"""Images that go through a network together."""
+AT_ONCE = 256
+"""Images that are worth handing over together: each core takes a batch of its own."""
 CLOUD_FILE = "familiar.safetensors"
 """Beside the weights: where the features of familiar images lie."""
 
@@ -135,16 +140,26 @@ class Trained:
 
         ``columns`` of their catalogue are for networks that see features, which are measured where it has none.
         """
-        blocks = [logits(net, block, self.input, averaged) for net, block in self._blocks(images, columns)]
+        blocks = self._each(lambda net, block: logits(net, block, self.input, averaged), images, columns)
         return torch.cat(blocks).cpu().numpy().astype(np.float64)
 
     def outputs(
         self, images: Float[np.ndarray, "n c h w"], columns: Mapping[str, np.ndarray] | None = None
     ) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n d"]]:
         """As :meth:`logits`, and what its last layers read on the way, float64."""
-        pairs = [logits_and_features(net, block, self.input, True) for net, block in self._blocks(images, columns)]
+        pairs = self._each(lambda net, block: logits_and_features(net, block, self.input, True), images, columns)
         raw, read = (torch.cat(part).cpu().numpy().astype(np.float64) for part in zip(*pairs, strict=True))
         return raw, read
+
+    def side_by_side(self, work: Callable[[Block], Done], blocks: Iterable[Block]) -> Iterator[Done]:
+        """``work``, which asks this network, of each block in order: :func:`deeplense_core.lanes.side_by_side`."""
+        return side_by_side(work, blocks, self.device)
+
+    def _each(
+        self, work: Callable[[nn.Module, Tensor], Done], images: np.ndarray, columns: Mapping[str, np.ndarray] | None
+    ) -> list[Done]:
+        """``work`` with the network as it sees each batch of the images."""
+        return list(self.side_by_side(lambda one: work(*one), self._blocks(images, columns)))
 
     def _blocks(
         self, images: np.ndarray, columns: Mapping[str, np.ndarray] | None

@@ -13,7 +13,7 @@ FLOORS = (
     "runs background shelf images display reading metrics plots samples evaluations notes catalog "
     "answers bands inspection photometry results",
     "bulk jobs slots command making data data_writer audit ingest features",
-    "sim models ssl superres augment preprocess familiarity precision forward sources adapt lookup trained "
+    "sim models ssl superres augment preprocess familiarity precision lanes forward sources adapt lookup trained "
     "evidence examine losses embeddings",
     "tasks",
     "train predict evaluate calibrate carry_out shipping",

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -41,6 +41,9 @@ _HELD_BYTES = 256 * 2**20
 """Images read but not yet looked at: at most this many, or bytes."""
 
 
+Block, Done = TypeVar("Block"), TypeVar("Done")
+
+
 class Answering(Protocol):
     """What is asked of a network: :class:`deeplense_core.trained.Trained` is one."""
 
@@ -51,6 +54,7 @@ class Answering(Protocol):
     @property
     def classes(self) -> tuple[str, ...]: ...
     def predict(self, images: np.ndarray, pixel_scale_arcsec: float | None = None) -> Sequence[Any]: ...
+    def side_by_side(self, work: Callable[[Block], Done], blocks: Iterable[Block]) -> Iterator[Done]: ...
 
 
 @dataclass(frozen=True)
@@ -116,14 +120,18 @@ def predict_files(
     if not total:
         part = f" for {shard}" if shard else ""
         raise UserError(f"No files{part} in {', '.join(repr(str(p)) for p in paths)}.")
+
+    def ask(batch: list[tuple[Item, Answer]]) -> list[dict[str, Any]]:
+        return _ask(model, _fitted(batch, rule), pixel_scale_arcsec)
+
     made_with = identity(model, pixel_scale_arcsec, rule) | {"paths": [os.path.abspath(path) for path in paths]}
     with Journal(journal_path, made_with) as journal, \
             tempfile.TemporaryDirectory(prefix="deeplense-") as unpacked:
         done = journal.taken_up
         items = (item for item in unpack_zips(files(), Path(unpacked)) if not journal.knows(item.key))
-        for batch in read_batches(items, workers or default_workers()):
-            journal.append(_ask(model, _fitted(batch, rule), pixel_scale_arcsec))
-            done += len(batch)
+        for records in model.side_by_side(ask, read_batches(items, workers or default_workers())):
+            journal.append(records)
+            done += len(records)
             if progress:
                 progress(done, max(total, done))
         return finish(journal, out, failed_path)

@@ -35,7 +35,7 @@ from deeplense_core.embeddings.store import COLUMN, FORMAT, Embedding, embedding
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
 from deeplense_core.reading.image_checks import BadImageError
-from deeplense_core.trained import BATCH, Trained
+from deeplense_core.trained import AT_ONCE, Trained
 from deeplense_core.workspace import datasets_dir, safe_name
 
 SIM = "sim:"
@@ -168,8 +168,8 @@ class _OfDataset:
     def blocks(self, done: Callable[[str], bool]) -> Iterator[Block]:
         todo = [row for row, name in enumerate(self.ids) if not done(name)]
         labels = self.dataset.catalog["label"].fillna("").to_numpy()
-        for start in range(0, len(todo), BATCH):
-            rows = todo[start : start + BATCH]
+        for start in range(0, len(todo), AT_ONCE):
+            rows = todo[start : start + AT_ONCE]
             fitted, _ = self.model.fit(np.asarray(self.dataset.images[rows]), self.dataset.pixel_scale_arcsec)
             records = [{"key": self.ids[row], "name": self.ids[row], "row": {"label": labels[row], "path": ""}}
                        for row in rows]  # fmt: skip

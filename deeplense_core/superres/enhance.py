@@ -9,19 +9,24 @@ from torch import Tensor, nn
 
 from deeplense_core.augment import d4, d4_undone
 from deeplense_core.familiarity import frame_statistics
+from deeplense_core.lanes import side_by_side
 
-AT_ONCE_PIXELS = 24_000
-"""Coarse pixels that a processor works on at once: what a layer leaves for the next is then still in its cache."""
+AT_ONCE_PIXELS = 12_000
+"""Coarse pixels that a core works on at once: what a layer leaves for the next is then still in its cache."""
 
 
-@torch.no_grad()
 def enhance(net: nn.Module, images: Float[Tensor, "b c h w"], averaged: bool) -> Float[Tensor, "b c H W"]:
     """Fine images, float32; ``averaged`` takes the mean of eight: turned, made fine, and turned back exactly."""
     net.eval()
     few = len(images)
     if images.device.type == "cpu":
         few = max(1, AT_ONCE_PIXELS // (images.shape[-2] * images.shape[-1]))
-    return torch.cat([_averaged(net, part) if averaged else net(part).float() for part in images.split(few)])
+
+    @torch.no_grad()
+    def finer(part: Tensor) -> Tensor:
+        return _averaged(net, part) if averaged else net(part).float()
+
+    return torch.cat(list(side_by_side(finer, images.split(few), images.device)))
 
 
 def _averaged(net: nn.Module, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:
