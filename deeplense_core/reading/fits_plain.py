@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import IO, Any
 
 import numpy as np
@@ -51,7 +52,6 @@ class Cards:
         if not header.isascii() or not (text := header.decode("ascii")).isprintable():
             raise OddError
         self._cards: dict[str, str] = {}
-        self._values: dict[str, Any] = {}
         for start in range(0, len(text), _CARD):
             self._cards.setdefault(text[start : start + 8].rstrip(), text[start : start + _CARD])
         if not _ODD.isdisjoint(self._cards):
@@ -68,16 +68,13 @@ class Cards:
 
     def get(self, name: str, default: Any = None) -> Any:
         """As a header of astropy gives it."""
-        if name in self._values:
-            return self._values[name]
         card = self._cards.get(name)
-        if card is None:
-            return default
-        value = self._values[name] = _value(card)
-        return value
+        return default if card is None else _value(card)
 
 
+@lru_cache(4096)
 def _value(card: str) -> Any:
+    """What a card says; cutouts of one survey say nearly the same."""
     if card[8:10] == "= ":
         value = card[10:].strip(" ")
         if number := _NUMBER.fullmatch(value):
