@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from deeplense_core.errors import UserError
 from deeplense_core.evaluate import evaluated, kept
 from deeplense_core.metrics import bootstrap
 from deeplense_core.registry import nearest
-from deeplense_core.runs import RESUMABLE, Run, list_runs, open_run
+from deeplense_core.runs import ACTIVE, RESUMABLE, Run, list_runs, open_run
 from deeplense_core.sim import simulate_dataset
 from deeplense_core.spec import RunSpec
 from deeplense_core.trained import load_model
 
 RESAMPLES = 1000
+LOOK_AGAIN_S = 2.0
 Say = Callable[[str], object]
 """Told what is being done."""
 
@@ -39,20 +41,27 @@ def data_set(
 def trained(spec: RunSpec, say: Say) -> Run:
     """A finished run of this specification: one that is there, one taken up again, or a new one.
 
+    One that another process is training is waited for, so that several commands share the work of a study, each with
+    a slot of its own (``DEEPLENSE_SLOTS``).
+
     Raises:
-        UserError: it failed, or is being trained by another process.
+        UserError: it failed.
     """
     same = [open_run(row.id) for row in list_runs() if row.task == spec.task and row.name == spec.name]
     run = next((run for run in same if run.spec == spec), None)
+    if run is not None and jobs.refresh(run).state in ACTIVE:
+        say(f"{spec.name}: waiting for the process that trains it")
+        while jobs.refresh(run).state in ACTIVE:
+            time.sleep(LOOK_AGAIN_S)
     if run is not None and run.status.state == "done":
         return run
     say(f"{spec.name}: training")
     if run is None:
         run = jobs.submit(spec, where="here")
-    elif jobs.refresh(run).state in RESUMABLE:
+    elif run.status.state in RESUMABLE:
         run = jobs.resume(run, where="here")
     if run.status.state != "done":
-        raise UserError(f"Run {run.id} is {run.status.state}: {run.status.cause or 'it goes on in another process'}. "
+        raise UserError(f"Run {run.id} is {run.status.state}: {run.status.cause or 'it was ended'}. "
                         "The same command goes on from here.")
     return run
 

@@ -29,9 +29,9 @@ class FusionResNetConfig:
     layers: int = knob(2, "Layers of attention", ge=1, le=12)
     dropout: float = knob(0.1, "Dropout within the layers of attention, and of the features of the whole image", ge=0,
                           le=0.9)  # fmt: skip
-    hide: float = knob(0.1, "Part of the bands, and of the features, that training hides, so that the network knows "
+    hide: float = knob(0.05, "Part of the bands, and of the features, that training hides, so that the network knows "
                        "what to do without them", ge=0, le=0.9)  # fmt: skip
-    alone: float = knob(0.5, "Part of the images that training judges by the whole image alone: features are learnt "
+    alone: float = knob(0.8, "Part of the images that training judges by the whole image alone: features are learnt "
                         "first, and what they explain is not looked for in the image", ge=0, le=1)  # fmt: skip
 
 
