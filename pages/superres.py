@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from deeplense_core.errors import UserError
 from deeplense_core.metrics.superres import AVERAGED
 from pages.ui import own_sky, pairs, sharpened
-from pages.ui.messages import guard
+from pages.ui.messages import guard, show_error
 from pages.ui.pairs import Pair
 from pages.ui.picker import SIM, data_options, network_options
 from pages.ui.state import query, remember
@@ -70,8 +71,10 @@ def results(pair: Pair, rows: list[str], scale: int) -> dict[str, np.ndarray]:
     """What each row makes of the coarse image."""
     made = {}
     for row in rows:
-        with guard():
+        try:
             made[row] = pairs.made(row, pairs.written(row), scale, pair.digest, pair)
+        except UserError as err:  # the others are worth seeing all the same
+            show_error(err)
     return made
 
 

@@ -54,6 +54,21 @@ def test_an_empty_workspace_shows_the_interpolations(open_page):
     assert not app.error
 
 
+def test_a_row_that_fails_does_not_take_the_others_with_it(open_page, monkeypatch):
+    made = pairs.made
+
+    def fails(row, *args):
+        if row == "bicubic":
+            raise UserError("bicubic has no weights. Train it.")
+        return made(row, *args)
+
+    monkeypatch.setattr(pairs, "made", fails)
+    app = open_page("superres")
+    app.multiselect(key="superres_kernels").set_value(["bicubic", "lanczos"]).run()
+    assert [error.value for error in app.error] == ["**bicubic has no weights.**  \nTrain it."]
+    assert "Best in bold" in said(app)
+
+
 def test_numbers_of_one_image_are_those_of_the_definitions(pair):
     images = {name: interpolated(pair, name) for name in ("nearest", "bicubic")}
     table, range_ = image_table(pair, images, 2)
