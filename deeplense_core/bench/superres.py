@@ -29,7 +29,7 @@ from deeplense_core.trained import load_model
 
 MODEL = "edsr-x2"
 IMAGES, SIDE, BATCH = 48, 75, 16
-FILES = (512, 1024)
+FILES = (1024, 4096)
 """Sides of the files that go through in tiles."""
 ROUNDS = 3
 AGREEMENT = 1e-4

@@ -8,6 +8,7 @@ Whatever the unit, an image is brought to the noise and sky level of the trainin
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from torch import nn
 
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage, read_image
+from deeplense_core.lanes import side_by_side
 from deeplense_core.superres.enhance import brightness_unit, enhance
 from deeplense_core.trained import Trained
 
@@ -102,9 +104,17 @@ def enhance_file(model: Trained, path: Path, image: LensImage, target: Path, ave
     per_pixel = is_per_pixel(str(image.meta.get("unit", "")))
     for where, fine in pieces:
         view[:, *where] = fine / scale**2 if per_pixel else fine
-    store.flush()
+        if where[1].stop == shape[-1]:
+            _let_go(store)
     del view, store
     partial.replace(target)
+
+
+def _let_go(store: np.memmap) -> None:
+    """Writes what is done to the file, whose pages count as this process's memory until then."""
+    store.flush()
+    if hasattr(mmap, "MADV_DONTNEED"):
+        store._mmap.madvise(mmap.MADV_DONTNEED)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def enhance_image(
@@ -137,35 +147,41 @@ def finer_tiles(
         raise UserError(f"{name!r} has {len(pixels)} bands and {model.name!r} knows {known}.")
     images = pixels[:, None] if known == 1 else pixels[None]
     factor, level = brightness_unit(images, model.card.get("noise") if own_unit else None)
-    made = tiles(model.net, (images - level) * factor, averaged)
-    return ((where, (tile / factor + level).reshape(len(pixels), *tile.shape[-2:])) for where, tile in made)
+    made = tiles(model.net, images, averaged, factor=factor, level=level)
+    return ((where, tile.reshape(len(pixels), *tile.shape[-2:])) for where, tile in made)
 
 
 def tiles(
-    net: nn.Module, pixels: np.ndarray, averaged: bool, side: int = TILE
+    net: nn.Module, pixels: np.ndarray, averaged: bool, side: int = TILE, factor: np.ndarray | float = 1.0,
+    level: np.ndarray | float = 0.0,
 ) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
     """Places on the fine grid and fine tiles, which together are what the network makes of the whole image.
 
-    A tile is read with as many pixels around it as the network can see, so no seam is left.
+    A tile is read with as many pixels around it as the network can see, so no seam is left. They come row by row.
 
     Args:
         net: With ``scale`` and ``reach``.
         pixels: Coarse images (b, c, h, w).
         averaged: As in :func:`deeplense_core.superres.enhance.enhance`.
         side: Of a tile, coarse pixels.
+        factor, level: The network sees ``(pixels - level) * factor``, which is undone on what it makes.
     """
     scale, reach = int(net.scale), int(net.reach)  # pyright: ignore
     height, width = pixels.shape[-2:]
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
-    for y in range(0, height, side):
-        for x in range(0, width, side):
-            top, left = max(0, y - reach), max(0, x - reach)
-            bottom, right = min(height, y + side + reach), min(width, x + side + reach)
-            block = torch.from_numpy(np.ascontiguousarray(pixels[..., top:bottom, left:right])).to(device)
-            made = enhance(net, block, averaged).cpu().numpy()
-            h, w = min(side, height - y) * scale, min(side, width - x) * scale
-            dy, dx = (y - top) * scale, (x - left) * scale
-            yield (slice(y * scale, y * scale + h), slice(x * scale, x * scale + w)), made[..., dy:dy + h, dx:dx + w]
+
+    def finer(corner: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray]:
+        y, x = corner
+        top, left = max(0, y - reach), max(0, x - reach)
+        bottom, right = min(height, y + side + reach), min(width, x + side + reach)
+        seen = np.ascontiguousarray((pixels[..., top:bottom, left:right] - level) * factor)
+        made = enhance(net, torch.from_numpy(seen).to(device), averaged).cpu().numpy() / factor + level
+        h, w = min(side, height - y) * scale, min(side, width - x) * scale
+        dy, dx = (y - top) * scale, (x - left) * scale
+        return (slice(y * scale, y * scale + h), slice(x * scale, x * scale + w)), made[..., dy:dy + h, dx:dx + w]
+
+    corners = ((y, x) for y in range(0, height, side) for x in range(0, width, side))
+    yield from side_by_side(finer, corners, device)
 
 
 def finer_header(header: fits.Header, scale: int, name: str) -> fits.Header:
