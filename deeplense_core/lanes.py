@@ -16,7 +16,8 @@ from typing import TypeVar
 import torch
 from threadpoolctl import ThreadpoolController
 
-Block, Done = TypeVar("Block"), TypeVar("Done")
+Block = TypeVar("Block")
+Done = TypeVar("Done")
 
 
 def side_by_side(

@@ -26,7 +26,8 @@ from deeplense_core.precision import best_device
 from deeplense_core.preprocess import PreprocessConfig, center_crop, resampling, rescale
 from deeplense_core.shelf.cards import find_card, pixel_scales
 
-Block, Done = TypeVar("Block"), TypeVar("Done")
+Block = TypeVar("Block")
+Done = TypeVar("Done")
 BATCH = 64
 """Images that go through a network together."""
 AT_ONCE = 256

@@ -41,7 +41,8 @@ _HELD_BYTES = 256 * 2**20
 """Images read but not yet looked at: at most this many, or bytes."""
 
 
-Block, Done = TypeVar("Block"), TypeVar("Done")
+Block = TypeVar("Block")
+Done = TypeVar("Done")
 
 
 class Answering(Protocol):

@@ -166,7 +166,7 @@ def plain_place(cards: Cards, shape: tuple[int, ...]) -> dict[str, Any] | None:
     if not (-90 < dec < 90 and -360 <= ra <= 360 and max(abs(x), abs(y)) < _FAR and 0 < abs(a * d - b * c) < math.inf):
         return None  # at a pole wcslib turns the frame
     plane = TangentPlane(ra, dec, x - 1, y - 1, ((a, b), (c, d)))
-    ra, dec = map(float, plane.sky((shape[-1] - 1) / 2, (shape[-2] - 1) / 2))
+    ra, dec = map(float, plane.sky(np.array((shape[-1] - 1) / 2), np.array((shape[-2] - 1) / 2)))
     if not (-90 <= dec <= 90 and -360 <= ra <= 360):
         return None
     text = "\n".join(cards.card(name).rstrip() for name in cards if name in _WCS)
