@@ -131,9 +131,10 @@ def settings_known(verb: str, args: dict) -> dict[str, Knob]:
 
         return knobs(METHODS[args["method"]].config)
     from deeplense_core.bench.adapt import AdaptBenchConfig
+    from deeplense_core.bench.finders import FindersBenchConfig
     from deeplense_core.bench.ssl import SslBenchConfig
 
-    return knobs({"adapt": AdaptBenchConfig, "ssl": SslBenchConfig}[args["name"]])
+    return knobs({"adapt": AdaptBenchConfig, "finders": FindersBenchConfig, "ssl": SslBenchConfig}[args["name"]])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
