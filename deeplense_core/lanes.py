@@ -1,7 +1,7 @@
 """Blocks of images side by side on the cores of a processor: one core a block, instead of all cores on each block.
 
 A network's layers are short: cores that share one wait for each other at its end, and more so when another process
-takes one of them. The answers do not depend on the number of cores then.
+takes one of them.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ Done = TypeVar("Done")
 def side_by_side(
     work: Callable[[Block], Done], blocks: Iterable[Block], device: torch.device
 ) -> Iterator[Done]:
-    """``work`` of each block, in their order; few blocks are held at a time.
+    """``work`` of each block, in their order; of blocks, one more than there are cores is held at most.
 
     Args:
-        work: Called in threads, on a processor in as many as PyTorch may use cores; a single block gets all of them.
+        work: Called in threads, on a processor in as many as PyTorch may use cores; fewer blocks share all of them.
         blocks: Made one after the other, in this thread.
         device: Where the work is done; an accelerator takes block after block.
     """
-    lanes = torch.get_num_threads() if device.type == "cpu" else 1
+    cores = torch.get_num_threads() if device.type == "cpu" else 1
     rest = iter(blocks)
-    first = list(islice(rest, 2))
-    if lanes < 2 or len(first) < 2:
+    first = list(islice(rest, cores))
+    lanes = len(first)
+    if lanes < 2:
         yield from map(work, chain(first, rest))
         return
     waiting: deque[Future[Done]] = deque()
-    with ThreadPoolExecutor(lanes, initializer=_take_one_core) as pool:
+    with ThreadPoolExecutor(lanes, initializer=_take_cores, initargs=(cores // lanes,)) as pool:
         try:
             for block in chain(first, rest):
                 waiting.append(pool.submit(work, block))
@@ -49,10 +50,10 @@ def side_by_side(
             pool.shutdown(cancel_futures=True)
 
 
-def _take_one_core() -> None:
-    """Keeps the layers computed in this thread to it. ``torch.set_num_threads`` would bind threads to come as well."""
+def _take_cores(count: int) -> None:
+    """Keeps the layers computed in this thread to so many. ``torch.set_num_threads`` would bind others as well."""
     torch.get_num_threads()  # PyTorch sets a new thread up at its first call, and would undo what comes before
-    _openmp().limit(limits=1)
+    _openmp().limit(limits=count)
 
 
 @cache

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,19 +19,15 @@ from deeplense_core.errors import UserError
 from deeplense_core.familiarity import FeatureCloud, read_cloud, strangeness
 from deeplense_core.features import feature_matrix, is_leaky
 from deeplense_core.forward import WithFeatures, logits, logits_and_features
-from deeplense_core.lanes import side_by_side
+from deeplense_core.lanes import Block, Done, side_by_side
 from deeplense_core.metrics import apply_temperature, class_sets
 from deeplense_core.models import MODELS, build_model, learns, model_entry
 from deeplense_core.precision import best_device
 from deeplense_core.preprocess import PreprocessConfig, center_crop, resampling, rescale
 from deeplense_core.shelf.cards import find_card, pixel_scales
 
-Block = TypeVar("Block")
-Done = TypeVar("Done")
 BATCH = 64
 """Images that go through a network together."""
-AT_ONCE = 256
-"""Images that are worth handing over together: each core takes a batch of its own."""
 CLOUD_FILE = "familiar.safetensors"
 """Beside the weights: where the features of familiar images lie."""
 

@@ -28,7 +28,7 @@ from deeplense_core.bulk.files import predict_files
 from deeplense_core.forward import logits, turned_logits
 from deeplense_core.machine import describe
 from deeplense_core.models import build_model
-from deeplense_core.trained import AT_ONCE, BATCH, Trained, load_model
+from deeplense_core.trained import BATCH, Trained, load_model
 
 SMALL, COMMON = "common-test", "resnet18"
 """A shipped model whose network is done with an image in 1.4 ms, and a network that nearly everyone uses, averaged
@@ -47,7 +47,7 @@ def run(cutouts: int = CUTOUTS, many: int = MANY, rounds: int = ROUNDS) -> dict[
         images = make_cutouts(Path(name, "cutouts"), cutouts, shipped)
         rows = {f"predict {SMALL}": _compare(shipped, Path(name), images, rounds)}
         few = Path(name, "few")
-        images = make_cutouts(few / "cutouts", max(AT_ONCE, cutouts // 4), shipped)
+        images = make_cutouts(few / "cutouts", max(4 * BATCH, cutouts // 4), shipped)
         rows[f"predict {COMMON}"] = _compare(untrained(COMMON, shipped, few), few, images, 1)
         memory = {str(count): peak_memory(Path(name), count) for count in (cutouts, many)}
     rows[f"predict {SMALL}"]["peak_mb"] = memory

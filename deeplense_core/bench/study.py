@@ -23,6 +23,7 @@ from deeplense_core.trained import load_model
 
 RESAMPLES = 1000
 LOOK_AGAIN_S = 2.0
+"""Between two looks at a run that another process trains."""
 Say = Callable[[str], object]
 """Told what is being done."""
 

@@ -39,6 +39,8 @@ BATCH = 64
 _AHEAD = 2 * BATCH
 _HELD_BYTES = 256 * 2**20
 """Images read but not yet looked at: at most this many, or bytes."""
+_BATCH_BYTES = 32 * 2**20
+"""A batch is closed beyond this: every core has one in hand."""
 
 
 Block = TypeVar("Block")
@@ -217,7 +219,7 @@ def read_batches(items: Iterator[Item], workers: int) -> Iterator[list[tuple[Ite
     for item, answer in _read_ahead(items, workers):
         batch.append((item, answer))
         held += _nbytes(answer)
-        if len(batch) == BATCH or held > _HELD_BYTES:
+        if len(batch) == BATCH or held > _BATCH_BYTES:
             yield batch
             batch, held = [], 0
     if batch:

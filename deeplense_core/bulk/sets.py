@@ -69,10 +69,9 @@ def predict_set(
                  "shape": list(images.shape)}  # fmt: skip
     with Journal(out.with_name(f"{out.name}.part"), made_with) as journal:
         done = journal.taken_up  # rows are done in order, so their number says where to go on
-        blocks = images.blocks(range(rows.start + done, rows.stop))
-        for records in model.side_by_side(lambda block: list(_ask(model, block, scale, bands)), blocks):
-            journal.append(records)
-            done += len(records)
+        for block in images.blocks(range(rows.start + done, rows.stop)):
+            journal.append(_ask(model, block, scale, bands))
+            done += len(block.rows)
             if progress:
                 progress(done, len(rows))
         return finish(journal, out, out.with_name(f"{out.stem}.failed.csv"))

@@ -35,7 +35,7 @@ from deeplense_core.embeddings.store import COLUMN, FORMAT, Embedding, embedding
 from deeplense_core.errors import UserError
 from deeplense_core.images import LensImage
 from deeplense_core.reading.image_checks import BadImageError
-from deeplense_core.trained import AT_ONCE, Trained
+from deeplense_core.trained import BATCH, Trained
 from deeplense_core.workspace import datasets_dir, safe_name
 
 SIM = "sim:"
@@ -168,12 +168,14 @@ class _OfDataset:
     def blocks(self, done: Callable[[str], bool]) -> Iterator[Block]:
         todo = [row for row, name in enumerate(self.ids) if not done(name)]
         labels = self.dataset.catalog["label"].fillna("").to_numpy()
-        for start in range(0, len(todo), AT_ONCE):
-            rows = todo[start : start + AT_ONCE]
+
+        def block(rows: list[int]) -> Block:
             fitted, _ = self.model.fit(np.asarray(self.dataset.images[rows]), self.dataset.pixel_scale_arcsec)
             records = [{"key": self.ids[row], "name": self.ids[row], "row": {"label": labels[row], "path": ""}}
                        for row in rows]  # fmt: skip
-            yield records, *_run(self.model, fitted)
+            return records, *_run(self.model, fitted)
+
+        yield from self.model.side_by_side(block, (todo[at : at + BATCH] for at in range(0, len(todo), BATCH)))
 
 
 class _OfFiles:
@@ -194,8 +196,7 @@ class _OfFiles:
     def blocks(self, done: Callable[[str], bool]) -> Iterator[Block]:
         with tempfile.TemporaryDirectory(prefix="deeplense-") as unpacked:
             items = (item for item in unpack_zips(self._files(), Path(unpacked)) if not done(item.key))
-            for batch in read_batches(items, self.workers):
-                yield self._block(batch)
+            yield from self.model.side_by_side(self._block, read_batches(items, self.workers))
 
     def _block(self, batch: list[tuple[Item, LensImage | BadImageError]]) -> Block:
         records, fitted = [], []

@@ -71,7 +71,7 @@ def test_a_data_set_becomes_one_file_that_numpy_opens(made, dataset, network):
 
 
 def test_interrupted_work_is_taken_up_where_it_stopped(dataset, network, workspace, made, monkeypatch):
-    monkeypatch.setattr(embedding_module, "AT_ONCE", 4)
+    monkeypatch.setattr(embedding_module, "BATCH", 4)
     out = workspace / "again.npz"
 
     def stop(done: int, total: int | None) -> None:

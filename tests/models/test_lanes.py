@@ -55,6 +55,12 @@ def test_one_block_alone_and_an_accelerator_are_asked_from_here(blocks, device):
 
 
 @pytest.mark.usefixtures("three_cores")
+def test_few_blocks_share_all_cores():
+    torch.set_num_threads(6)
+    assert list(side_by_side(lambda block: (block, torch.get_num_threads()), [7, 8], CPU)) == [(7, 3), (8, 3)]
+
+
+@pytest.mark.usefixtures("three_cores")
 def test_within_a_lane_nothing_is_split_again():
     inner = list(side_by_side(lambda n: list(side_by_side(lambda _: threading.get_ident(), range(4), CPU)) +
                               [threading.get_ident()], range(2), CPU))  # fmt: skip

@@ -282,7 +282,7 @@ def test_reading_does_not_run_away_from_the_network(cutouts, monkeypatch):
 
 
 def test_large_images_make_small_batches(cutouts, monkeypatch):
-    monkeypatch.setattr(files, "_HELD_BYTES", 3 * PIXELS.size * 4)
+    monkeypatch.setattr(files, "_BATCH_BYTES", 3 * PIXELS.size * 4)
     batches = list(files.read_batches(find_files([cutouts]), 2))
     assert sum(map(len, batches)) == 202
     assert max(sum(map(files._nbytes, [answer for _, answer in batch])) for batch in batches) <= 4 * PIXELS.size * 4
