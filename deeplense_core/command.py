@@ -14,6 +14,25 @@ def changed(settings: Mapping[str, Any], known: Mapping[str, Knob]) -> dict[str,
     return {name: value for name, value in settings.items() if value != known[name].default}
 
 
+def set_words(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as the command line takes them: ``--set name=value`` each."""
+    return [word for key, value in settings.items()
+            for word in ("--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}")]
+
+
+def simulate_words(
+    recipe: str, count: int, out: str, seed: int = 0, as_published: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """``simulate`` and its arguments, as :func:`deeplense_core.sim.simulate_dataset` takes them.
+
+    Args:
+        settings: Of the recipe, those that are not at their default; see :func:`changed`.
+    """
+    return ["simulate", recipe, "--count", str(count), "--seed", str(seed), *set_words(settings or {}),
+            *(["--as-published"] if as_published else []), "--out", out]
+
+
 def train_command(
     task: str, data: str, model: str, settings: Mapping[str, Any], seed: int = 0, name: str = ""
 ) -> str:
@@ -23,9 +42,7 @@ def train_command(
         task, data, model, seed, name: As :func:`deeplense_core.train.plan` takes them.
         settings: Only those that are not at their default; see :func:`changed`.
     """
-    words = ["python", "-m", "deeplense_core", "train", task, "--data", data, "--model", model]
-    for key, value in settings.items():
-        words += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
+    words = ["python", "-m", "deeplense_core", "train", task, "--data", data, "--model", model, *set_words(settings)]
     words += ["--seed", str(seed)] if seed else []
     words += ["--name", name] if name else []
     return shlex.join([*words, "--where", "local"])

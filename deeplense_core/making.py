@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplense_core import background
+from deeplense_core.command import simulate_words
 from deeplense_core.data_writer import list_unfinished
 from deeplense_core.errors import UserError
 from deeplense_core.workspace import datasets_dir, home, safe_name
@@ -40,7 +41,10 @@ class Making:
     """Last words of a process that failed."""
 
 
-def start_simulation(recipe: str, count: int, name: str, seed: int = 0, as_published: bool = False) -> str:
+def start_simulation(
+    recipe: str, count: int, name: str, seed: int = 0, as_published: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> str:
     """Starts ``simulate`` for a data set of the workspace; returns the id of the making.
 
     Args:
@@ -49,18 +53,24 @@ def start_simulation(recipe: str, count: int, name: str, seed: int = 0, as_publi
         name: Name of the data set; becomes a folder name.
         seed: Decides every image.
         as_published: The published set, quirks included.
+        settings: Of the recipe, those that are not at their default.
 
     Raises:
         UserError: when the name is taken or the count is below 1.
     """
     if count < 1:
         raise UserError(f"count = {count} images cannot be simulated. Ask for at least 1.")
-    options = ["--count", str(count), "--seed", str(seed), *(["--as-published"] if as_published else [])]
-    return _start("simulate", recipe, name, options, count)
+    out = _free(name)
+    return _start(simulate_words(recipe, count, str(out), seed, as_published, settings), out, recipe, count)
 
 
-def start_ingest(folder: str, name: str, layout: str = "auto") -> str:
+def start_ingest(folder: str, name: str, layout: str = "auto", channels: str = "auto") -> str:
     """Starts ``ingest`` of a folder into the workspace; returns the id of the making.
+
+    Args:
+        folder: On this machine.
+        name: Name of the data set; becomes a folder name.
+        layout, channels: As :func:`deeplense_core.ingest.ingest` takes them.
 
     Raises:
         UserError: when the folder does not exist or the name is taken.
@@ -68,7 +78,9 @@ def start_ingest(folder: str, name: str, layout: str = "auto") -> str:
     source = Path(folder).expanduser().absolute()
     if not folder.strip() or not source.exists():
         raise UserError(f"There is nothing at {folder!r} on this machine. Give the full path of a folder.")
-    return _start("ingest", str(source), name, ["--layout", layout], None)
+    out = _free(name)
+    return _start(["ingest", str(source), "--out", str(out), "--layout", layout, "--channels", channels],
+                  out, str(source), None)
 
 
 def list_makings() -> list[Making]:
@@ -90,13 +102,17 @@ def cancel(making_id: str) -> None:
         background.wait_until(lambda: all(facts["name"] != job.facts["name"] for facts in list_unfinished()))
 
 
-def _start(verb: str, source: str, name: str, options: Sequence[str], total: int | None) -> str:
+def _free(name: str) -> Path:
+    """Where a data set of this name will be; raises a UserError where there is one."""
     out = datasets_dir() / safe_name(name)
     if out.exists() or any(making.name == out.name for making in list_makings()):
         raise UserError(f"A data set named {out.name!r} exists already. Choose another name.")
+    return out
+
+
+def _start(words: Sequence[str], out: Path, source: str, total: int | None) -> str:
     folder = _makings_dir() / uuid.uuid4().hex[:12]
-    command = [*background.DEEPLENSE, verb, source, "--out", str(out), *options]
-    background.launch(folder, command, {"name": out.name, "source": source, "total": total})
+    background.launch(folder, [*background.DEEPLENSE, *words], {"name": out.name, "source": source, "total": total})
     return folder.name
 
 

@@ -25,10 +25,10 @@ from deeplense_core.registry import nearest
 from deeplense_core.spec import RunSpec
 from deeplense_core.status import ACTIVE, RESUMABLE, STATES, Status, created_from, decode_status
 from deeplense_core.storage import TEMPORARY, append_line, atomic_write, is_disk_full, locked
-from deeplense_core.workspace import runs_dir, safe_name
+from deeplense_core.workspace import runs_dir, safe_name, throw_away
 
 __all__ = ["ACTIVE", "CANCEL_GRACE_S", "RESUMABLE", "STATES", "Run", "RunRow", "Status"]
-__all__ += ["list_runs", "open_run", "reindex", "restore", "short_names"]
+__all__ += ["list_runs", "open_run", "reindex", "short_names"]
 
 CANCEL_GRACE_S = 30.0
 """How long a cancelled run may take to stop by itself before it is killed, in seconds."""
@@ -250,14 +250,15 @@ class Run:
         return checkpoints.read_file(self.path / name)
 
     def delete(self) -> None:
-        """Moves the run to the trash, from which :func:`restore` brings it back."""
+        """Moves the run to the trash, from which :func:`deeplense_core.trash.restore` brings it back.
+
+        Raises:
+            UserError: it is active.
+        """
         with self._lock():
             if self.status.state in ACTIVE and self.has_worker():
                 raise UserError(f"Run {self.id} is {self.status.state}. Cancel it before you delete it.")
-            trash = _trash()
-            if (trash / self.id).exists():
-                shutil.rmtree(trash / self.id)
-            os.rename(self.path, trash / self.id)
+            throw_away(self.path)
 
 
 def _newest_of_each_step(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -283,23 +284,6 @@ def open_run(run_id: str) -> Run:
     names = _run_names(runs_dir())
     near = nearest(run_id, names[:200]) if names else "There are no runs yet."
     raise UserError(f"There is no run {run_id[:100]!r}. {near}")
-
-
-def restore(run_id: str) -> Run:
-    """Brings a deleted run back from the trash."""
-    trash = _trash()
-    if run_id not in [path.name for path in trash.iterdir()]:
-        raise UserError(f"There is no deleted run {run_id!r} to restore.")
-    if (runs_dir() / run_id).exists():
-        raise UserError(f"Run {run_id} exists already.")
-    os.rename(trash / run_id, runs_dir() / run_id)
-    return Run(runs_dir() / run_id)
-
-
-def _trash() -> Path:
-    path = runs_dir() / ".trash"
-    path.mkdir(exist_ok=True)
-    return path
 
 
 def _run_names(folder: Path) -> list[str]:

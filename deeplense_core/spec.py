@@ -130,7 +130,18 @@ def make_config(config: type, settings: Mapping[str, Any]) -> Any:
     for name in settings:
         if name not in known:
             raise UserError(f"Unknown setting {name!r}. {nearest(name, known)}")
-    return config(**{name: known[name].parse(value) for name, value in settings.items()})
+    made = config(**{name: known[name].parse(value) for name, value in settings.items()})
+    _check_ranges(made, known)
+    return made
+
+
+def _check_ranges(made: Any, known: Mapping[str, Knob]) -> None:
+    """Of ``x_min`` and ``x_max`` the first is not above the second."""
+    for low in known:
+        high = f"{low.removesuffix('_min')}_max"
+        if low.endswith("_min") and high in known and getattr(made, low) > getattr(made, high):
+            raise UserError(f"{low} = {getattr(made, low):g} is above {high} = {getattr(made, high):g}. "
+                            "Change one of them.")
 
 
 def split_settings(settings: Mapping[str, Any], *configs: type | None) -> list[dict[str, Any]]:

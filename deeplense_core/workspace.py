@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import unicodedata
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from deeplense_core.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: assets and shipped models lie below it."""
+TRASH = ".trash"
+"""Folder of what was deleted, beside the others."""
 
 
 def home() -> Path:
@@ -45,6 +48,15 @@ def results_dir(name: str) -> Path:
     """Where the evaluations of a run or of a shipped model, which is read-only, are kept."""
     run = runs_dir() / name
     return run if run.is_dir() else _below("shipped") / safe_name(name)
+
+
+def throw_away(folder: Path) -> None:
+    """Moves a folder to the trash beside it; what lay there under its name is gone then."""
+    trash = folder.parent / TRASH
+    trash.mkdir(exist_ok=True)
+    if (trash / folder.name).exists():
+        shutil.rmtree(trash / folder.name)
+    os.rename(folder, trash / folder.name)
 
 
 def _below(name: str) -> Path:

@@ -9,7 +9,8 @@ import streamlit as st
 
 from deeplense_core.notes import baseline
 from deeplense_core.plots import metric_label
-from deeplense_core.runs import STATES, RunRow, list_runs, open_run, restore
+from deeplense_core.runs import STATES, RunRow, list_runs
+from deeplense_core.trash import RUN, delete_run
 from pages.ui.comparison import comparison
 from pages.ui.live import clock
 from pages.ui.messages import empty_state, guard
@@ -17,6 +18,7 @@ from pages.ui.picker import short_data
 from pages.ui.run_card import run_card
 from pages.ui.state import query, set_query
 from pages.ui.theme import page
+from pages.ui.trash import throw_away, trash_bar
 
 MARKS = {"queued": "◌", "running": "▶", "done": "●", "failed": "✕", "cancelled": "■", "lost": "?"}
 STAR = "★ "
@@ -85,34 +87,17 @@ def _height(rows: int) -> int:
     return min(38 + 35 * rows + 2, 420)
 
 
-def undo_bar() -> None:
-    """Offers to bring back what was deleted last."""
-    deleted = st.session_state.get("runs_deleted", [])
-    if not deleted:
-        return
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(f"Deleted {len(deleted)} run{'s' if len(deleted) > 1 else ''}.", width="content")
-        if st.button("Undo", icon=":material/undo:", key="runs_undo"):
-            with guard():
-                for name in deleted:
-                    restore(name)
-            st.session_state["runs_deleted"] = []
-            st.rerun()
-
-
 def delete_button(ids: Sequence[str]) -> None:
     label = "Delete" if len(ids) == 1 else f"Delete these {len(ids)}"
     if st.button(label, icon=":material/delete:", key="runs_delete"):
         with guard():
-            for name in ids:
-                open_run(name).delete()
-        st.session_state["runs_deleted"] = list(ids)
+            throw_away(ids, delete_run)
         set_query(run=None, compare=None)
         st.rerun()
 
 
 page("Runs", "Tick one run to act on it, two or more to compare them with the starred one, else with the first.")
-undo_bar()
+trash_bar(RUN)
 every = list_runs()
 if not every:
     empty_state("No run yet. Train a first classifier: two epochs take a minute or two.", "Train", "train")

@@ -14,7 +14,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.runs import ACTIVE, list_runs
 from deeplense_core.spec import Knob
 from pages.ui.adaptation import survey_form
-from pages.ui.forms import PRESETS, knob_form, preset_values
+from pages.ui.forms import PRESETS, knob_form, preset_values, settings_popover
 from pages.ui.glossary import meaning
 from pages.ui.layout import form_and_view
 from pages.ui.live import live_panel
@@ -53,20 +53,12 @@ def settings_form(known: Mapping[str, Knob], preset: str, data: str) -> dict[str
     """The three settings that matter most, another survey to adapt to, and all others in tabs by group."""
     online = data.startswith(SIM)
     start = preset_values(known, preset)
-    flat = {name: dataclasses.replace(knob, group="") for name, knob in known.items()}
-    main = {name: flat[name] for name in MAIN_KNOBS}
+    main = {name: dataclasses.replace(known[name], group="") for name in MAIN_KNOBS}
     values = knob_form(main, "train", {name: start[name] for name in main}, columns=3)
     with guard():
         values |= survey_form(known, data)
-    groups: dict[str, dict[str, Knob]] = {}
-    for name, knob in known.items():
-        if name not in values and (online or knob.group != ONLINE):
-            groups.setdefault(knob.group or "model", {})[name] = flat[name]
-    with st.popover("All settings", icon=":material/tune:", width="stretch"):
-        for tab, members in zip(st.tabs([g.capitalize() for g in groups]), groups.values(), strict=True):
-            with tab:
-                values |= knob_form(members, "train", {name: start[name] for name in members})
-    return values
+    others = {name: k for name, k in known.items() if name not in values and (online or k.group != ONLINE)}
+    return values | settings_popover(others, "train", start, ungrouped="model")
 
 
 def launch_form() -> None:

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from deeplense_core.cli import answers, bench, data, embeddings, models, runs, superres
+from deeplense_core.cli import answers, bench, data, embeddings, models, runs, superres, trash
 from deeplense_core.errors import UserError
 
 
@@ -51,6 +51,6 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=command)
         return sub
 
-    for part in (data, runs, answers, models, embeddings, superres, bench):
+    for part in (data, runs, trash, answers, models, embeddings, superres, bench):
         part.add_commands(verb)
     return top

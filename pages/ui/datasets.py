@@ -8,11 +8,13 @@ import streamlit as st
 
 from deeplense_core.data import SPLITS, Dataset, list_datasets, open_dataset
 from deeplense_core.plots import class_bars
+from deeplense_core.trash import delete_dataset
 from deeplense_core.workspace import datasets_dir
 from pages.ui.gallery import open_large, thumbnails
 from pages.ui.messages import guard, plain
 from pages.ui.state import query, remember, set_query
 from pages.ui.theme import class_label, theme_name
+from pages.ui.trash import throw_away
 
 SHOWN = 12
 SEVERITY = {"ok": ":material/check_circle:", "note": ":material/info:", "warning": ":material/warning:"}
@@ -29,15 +31,24 @@ def datasets_view() -> None:
         st.session_state["data_chosen"] = wanted
     elif st.session_state.get("data_chosen") not in datasets:
         st.session_state["data_chosen"] = next(iter(datasets))
-    cells = st.columns([4, 2, 2, 2], vertical_alignment="bottom")
+    cells = st.columns([3.4, 2, 2, 2, 2], vertical_alignment="bottom")
     chosen = cells[0].selectbox(
         "Data set", list(datasets), key="data_chosen", persist_state="session",
         format_func=lambda name: f"{name}, {len(datasets[name]):,} images",
         on_change=lambda: set_query(data=st.session_state["data_chosen"]),
     )  # fmt: skip
     with guard():
-        rows = _choose_rows(datasets[chosen], *cells[1:])
+        rows = _choose_rows(datasets[chosen], *cells[1:4])
+        _delete_button(chosen, cells[4])
         _show(datasets[chosen], rows)
+
+
+def _delete_button(name: str, cell) -> None:
+    if cell.button("Delete", icon=":material/delete:", key="data_delete", width="stretch"):
+        throw_away([name], delete_dataset)
+        st.session_state.pop("data_chosen")
+        set_query(data=None)
+        st.rerun()
 
 
 def _show(dataset: Dataset, rows: np.ndarray) -> None:

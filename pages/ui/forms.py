@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -15,8 +16,8 @@ from pages.ui.messages import guard, plain
 
 PRESETS = ("quick", "full")
 SYMBOLS = {
-    "theta_E": "Einstein radius", "R_e": "half-light radius", "q": "axis ratio", "n": "Sersic index",
-    "psf": "PSF", "lr": "learning rate", "ema": "EMA",
+    "n_pix": "pixels along a side", "theta_E": "Einstein radius", "R_e": "half-light radius", "q": "axis ratio",
+    "n": "Sersic index", "psf": "PSF", "lr": "learning rate", "ema": "EMA",
 }  # fmt: skip
 """Names of settings, or parts of them, that say more in words."""
 EXPLAINED = {"einstein radius": "Einstein radius", "shear": "External shear", "point-spread function": "PSF",
@@ -64,6 +65,26 @@ def knob_form(
             result |= _grid(groups[heading], key, columns)
     with guard():
         return {name: knob.parse(result[name]) for name, knob in shown.items()}
+
+
+def settings_popover(
+    knobs: Mapping[str, Knob], key: str, values: Mapping[str, Any] | None = None, ungrouped: str = "general"
+) -> dict[str, Any]:
+    """A button that opens every setting, in tabs by group; as :func:`knob_form`.
+
+    Args:
+        knobs, key, values: Of :func:`knob_form`.
+        ungrouped: Tab of the settings without a group.
+    """
+    groups: dict[str, dict[str, Knob]] = {}
+    for name, knob in knobs.items():
+        groups.setdefault(knob.group or ungrouped, {})[name] = replace(knob, group="")
+    result: dict[str, Any] = {}
+    with st.popover("All settings", icon=":material/tune:", width="stretch"):
+        for tab, members in zip(st.tabs([g.capitalize() for g in groups]), groups.values(), strict=True):
+            with tab:
+                result |= knob_form(members, key, values)
+    return result
 
 
 def _take_values(knobs: Mapping[str, Knob], key: str, values: Mapping[str, Any]) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import streamlit as st
 
+from deeplense_core.command import changed, simulate_words
 from deeplense_core.making import start_simulation
+from deeplense_core.spec import knobs
+from deeplense_core.workspace import safe_name
+from pages.ui.forms import label, settings_popover
 from pages.ui.gallery import contact_sheet, state_stretch
 from pages.ui.messages import guard, plain
 from pages.ui.state import remember
@@ -16,12 +24,15 @@ MAX_COUNT = 1_000_000
 
 
 @st.cache_data(max_entries=32, show_spinner="Simulating")
-def samples(recipe: str, seed: int, as_published: bool) -> tuple[np.ndarray, list[str]]:
+def samples(
+    recipe: str, seed: int, as_published: bool, settings: Mapping[str, Any] | None = None
+) -> tuple[np.ndarray, list[str]]:
     """Images (n, c, h, w) and their class names, sorted by class: a column is one lens seen in each class."""
     from deeplense_core.sim import recipe_info, simulate
 
     classes = recipe_info(recipe)["classes"]
-    batch = simulate(recipe, LENSES * len(classes), seed=seed, as_published=as_published, matched=True)
+    batch = simulate(recipe, LENSES * len(classes), seed=seed, as_published=as_published, settings=settings,
+                     matched=True)  # fmt: skip
     order = np.argsort(batch.labels.numpy(), kind="stable")
     return batch.images.numpy()[order], [classes[label] for label in batch.labels.numpy()[order]]
 
@@ -38,9 +49,9 @@ def make_view() -> None:
     """The form on the left, what it would make on the right."""
     form, pictures = st.columns([2, 3], gap="large")
     with form, guard():
-        info, settings = _form()
+        info, made = _form()
     with pictures:
-        images, labels = samples(info["name"], settings["seed"], settings["as_published"])
+        images, labels = samples(info["name"], **made)
         for name in dict.fromkeys(labels):
             word = class_label(name)
             st.caption(word)
@@ -52,7 +63,10 @@ def make_view() -> None:
         _facts(info)
 
 
-def _form() -> tuple[dict, dict]:
+def _form() -> tuple[dict[str, Any], dict[str, Any]]:
+    """What will be made, and the arguments of :func:`samples` that show it."""
+    from deeplense_core.sim import RECIPES, recipe_info
+
     known = recipes()
     remember("make_recipe", next(iter(known)))
     recipe = st.radio(
@@ -72,24 +86,38 @@ def _form() -> tuple[dict, dict]:
         "As published, quirks included", key="make_published", persist_state="session",
         help="Off: the corrected recipe. On: the published one, to compare with published numbers.",
     )  # fmt: skip
-    suggestion = f"{recipe}{'-published' if published else ''}-{count}-seed{seed}"
+    own = knobs(RECIPES[recipe].config)
+    settings = changed(settings_popover(own, f"make_{recipe}"), own)
+    if settings:
+        st.caption(plain("Changed: " + ", ".join(f"{label(own[k])} {value}" for k, value in settings.items())))
+    suggestion = f"{recipe}{'-published' if published else ''}{'-own' if settings else ''}-{count}-seed{seed}"
     name = st.text_input("Name", placeholder=suggestion, key="make_name", persist_state="session") or suggestion
+    info = recipe_info(recipe, settings, published)
+    made = {"seed": int(seed), "as_published": published, "settings": settings}
     if st.button("Make the data set", type="primary", key="make_start"):
-        start_simulation(recipe, int(count), name, int(seed), published)
+        start_simulation(recipe, int(count), name, **made)
         st.session_state["data_view_next"] = "Data sets"
         st.rerun()
-    c, h, w = known[recipe]["shape"]
-    target = known[recipe]["target_shape"] or (0, 0, 0)
+    with st.expander("The same from the command line", icon=":material/terminal:"):
+        words = simulate_words(recipe, int(count), f"workspace/datasets/{safe_name(name)}", **made)
+        st.code(shlex.join(["python", "-m", "deeplense_core", *words]), language="bash", wrap_lines=True)
+    st.caption(_size(info, int(count)))
+    return info, made
+
+
+def _size(info: Mapping[str, Any], count: int) -> str:
+    """Pixels of an image, and what ``count`` of them take on disk."""
+    c, h, w = info["shape"]
+    target = info["target_shape"] or (0, 0, 0)
     megabytes = 4e-6 * count * (c * h * w + target[0] * target[1] * target[2])
     size = f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
-    scale = known[recipe]["pixel_scale_arcsec"]
+    scale = info["pixel_scale_arcsec"]
     each = f"{scale:g} arcsec each" if scale else "of several scales"
     finer = f", and the same sky on {target[1]} × {target[2]}" if target[0] else ""
-    st.caption(f"{c} × {h} × {w} pixels, {each}{finer}, {size} on disk")
-    return known[recipe], {"seed": int(seed), "as_published": published}
+    return f"{c} × {h} × {w} pixels, {each}{finer}, {size} on disk"
 
 
-def _facts(info: dict) -> None:
+def _facts(info: Mapping[str, Any]) -> None:
     st.write(plain(info["text"]))
     if info["differences"]:
         with st.expander("How it differs from the published set"):

@@ -12,7 +12,7 @@ from waiting import spec
 
 from deeplense_core import checkpoints, jobs, records, runs, storage
 from deeplense_core.errors import UserError
-from deeplense_core.runs import Run, list_runs, open_run, restore
+from deeplense_core.runs import Run, list_runs, open_run
 from deeplense_core.spec import RunSpec
 
 
@@ -247,22 +247,6 @@ def test_a_corrupt_index_is_built_anew(run, workspace, content):
     index.write_bytes(content)
     assert jobs.reindex() == 1
     assert index.read_bytes() == whole
-
-
-def test_a_deleted_run_comes_back(run):
-    run.set_status(state="running")
-    with pytest.raises(UserError, match="is running. Cancel it before you delete it"):
-        run.delete()
-    run.set_status(state="done", note="mine")
-    run.delete()
-    assert list_runs() == []
-    with pytest.raises(UserError):
-        open_run(run.id)
-    assert restore(run.id).status.note == "mine"
-    assert [row.id for row in list_runs()] == [run.id]
-    for wrong in (run.id, "..", "nothing"):
-        with pytest.raises(UserError):
-            restore(wrong)
 
 
 def test_a_thousand_runs_are_listed_quickly(workspace):

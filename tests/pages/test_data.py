@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from deeplense_core import making
+from deeplense_core import making, trash
 from deeplense_core.data import DatasetWriter, list_datasets, open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.workspace import datasets_dir
@@ -200,3 +200,59 @@ def test_two_makings_never_share_a_name():
     with pytest.raises(UserError, match="exists already"):
         making.start_simulation("common-test", 10, "same")
     making.cancel(making_id)
+
+
+def test_settings_of_a_recipe_reach_what_is_made(open_page):
+    app = open_page("data", recipe="lens-finding-hard")
+    app.number_input(key="make_lens-finding-hard_lens_fraction").set_value(0.25).run()
+    app.selectbox(key="make_lens-finding-hard_bands").set_value("i").run()
+    app.number_input(key="make_count").set_value(16).run()
+    assert not app.exception
+    assert "Changed: Lens fraction 0.25, Bands i" in [caption.value for caption in app.caption]
+    command = "python -m deeplense_core simulate lens-finding-hard --count 16 --seed 0 --set lens_fraction=0.25 " \
+              "--set bands=i --out workspace/datasets/lens-finding-hard-own-16-seed0"  # fmt: skip
+    assert command in [code.value for code in app.code]
+    app.button(key="make_start").click().run()
+    wait_for(lambda: not making.list_makings())
+    made = open_dataset(datasets_dir() / "lens-finding-hard-own-16-seed0")
+    assert made.manifest["source"]["settings"]["lens_fraction"] == 0.25
+    assert made.bands == ("i",)
+    assert made.shape[0] == 1
+
+
+def test_settings_that_contradict_are_one_message(open_page):
+    app = open_page("data", recipe="common-test")
+    app.number_input(key="make_common-test_theta_E_min").set_value(2.0).run()
+    assert not app.exception
+    assert [error.value for error in app.error] == [
+        "**theta\\_E\\_min = 2 is above theta\\_E\\_max = 1.65.**  \nChange one of them."
+    ]
+
+
+def test_a_deleted_data_set_is_brought_back_or_removed_for_good(open_page):
+    write_dataset("first")
+    write_dataset("second")
+    app = open_page("data", data="first")
+    app.button(key="data_delete").click().run()
+    assert not app.exception
+    assert [dataset.path.name for dataset in list_datasets()] == ["second"]
+    assert app.selectbox(key="data_chosen").value == "second"
+    app.button(key="trash_undo").click().run()
+    assert {dataset.path.name for dataset in list_datasets()} == {"first", "second"}
+    app.button(key="data_delete").click().run()
+    app.multiselect(key="trash_chosen").set_value(["second"]).run()
+    app.button(key="trash_restore").click().run()
+    assert {dataset.path.name for dataset in list_datasets()} == {"first", "second"}
+    app.button(key="data_delete").click().run()
+    app.button(key="trash_empty").click().run()
+    assert not app.exception
+    assert trash.contents() == []
+    assert [dataset.path.name for dataset in list_datasets()] == ["second"]
+
+
+def test_the_last_data_set_can_be_deleted(open_page):
+    write_dataset("only")
+    app = open_page("data")
+    app.button(key="data_delete").click().run()
+    assert not app.exception
+    assert list_datasets() == []

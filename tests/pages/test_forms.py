@@ -153,3 +153,11 @@ def test_plain_text_is_shown_letter_by_letter(hostile):
     assert not re.search(r"<(img|a|em|code)", shown)
     assert not re.search(r"(?<!\\)[$\[]", plain(hostile))
     assert not re.search(r"(?<!\\):[\w+/-]+:", plain(hostile))
+
+
+def test_pixels_along_a_side_are_no_sersic_index():
+    from deeplense_core.sim import RECIPES
+
+    known = knobs(RECIPES["lens-finding-hard"].config)
+    assert label(known["n_pix"]) == "Pixels along a side"
+    assert label(knobs(RECIPES["common-test"].config)["source_n"]) == "Source Sersic index"

@@ -83,7 +83,8 @@ def test_delete_and_undo(open_page):
     app.button(key="runs_delete").click().run()
     assert not app.exception
     assert list_runs() == []
-    app.button(key="runs_undo").click().run()
+    assert f"Deleted {run.id}." in [markdown.value for markdown in app.markdown]
+    app.button(key="trash_undo").click().run()
     assert not app.exception
     assert [row.id for row in list_runs()] == [run.id]
     assert open_run(run.id).spec.name == "fake"
