@@ -51,13 +51,14 @@ def _register(args) -> None:
 def _compare(args) -> None:
     from deeplense_core.evaluate import evaluated, kept
     from deeplense_core.metrics.superres import AVERAGED
+    from deeplense_core.models.interpolation import KERNELS
     from deeplense_core.progress import bar
     from deeplense_core.superres.versus import difference, read_scores
     from deeplense_core.trained import load_model
 
-    scores = []
-    for row in (args.a, args.b):
-        name = row.removesuffix(AVERAGED)
+    names = [row.removesuffix(AVERAGED) for row in (args.a, args.b)]
+    scores = {}
+    for name in [name for name in names if name not in KERNELS] or names:
         model = load_model(name)
         if model.task != "superres":
             raise UserError(f"{name!r} makes no finer images. Classifiers are compared on the runs page.")
@@ -65,8 +66,9 @@ def _compare(args) -> None:
         if found is None:
             with bar(f"evaluating {name}") as update:
                 found = evaluated(name, args.data, args.split, update)
-        scores.append(read_scores(*found))
-    found = difference(scores[0], args.a, scores[1], args.b, args.metric)
+        scores[name] = read_scores(*found)
+    a, b = (scores.get(name) or next(iter(scores.values())) for name in names)  # interpolations are in every table
+    found = difference(a, args.a, b, args.b, args.metric)
     if args.json:
         facts = {"a": args.a, "b": args.b, "data": args.data, "split": args.split, "metric": args.metric}
         say({**facts, **found})

@@ -103,6 +103,7 @@ def test_a_registered_pair_is_evaluated_and_compared(registered, capsys, quick_f
     assert rows["nearest"]["psnr_floor"]["value"] == pytest.approx(floor, abs=1e-4)
     compare = ["compare", "edsr-x2", "bicubic", "--data", str(registered.path), "--json"]
     assert main(compare) == 0
+    assert not evaluations("bicubic"), "it is a row of the network's table: nothing to evaluate again"
     found = json.loads(capsys.readouterr().out)
     assert found["value"] == pytest.approx(rows["edsr-x2"]["psnr"]["value"] - rows["bicubic"]["psnr"]["value"])
     assert found["verdict"] == "not distinguishable", "one image decides nothing"
