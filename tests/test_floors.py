@@ -12,7 +12,7 @@ FLOORS = (
     "errors registry spec workspace classes storage records machine checkpoints status progress",
     "runs background shelf images display reading metrics plots samples evaluations notes catalog "
     "answers bands inspection photometry results",
-    "bulk jobs slots command making data data_writer audit ingest features",
+    "bulk jobs slots command making trash data data_writer audit ingest features",
     "sim models ssl superres augment preprocess familiarity precision lanes forward sources adapt lookup trained "
     "evidence examine losses embeddings",
     "tasks",

@@ -258,8 +258,8 @@ def test_no_image_at_all_writes_no_table(network, tmp_path):
 def test_reading_does_not_run_away_from_the_network(cutouts, monkeypatch):
     """The reader waits when enough files, or bytes, are held for a network that is slow."""
     monkeypatch.setattr(files, "_AHEAD", 10)
-    largest = PIXELS.size * 4
-    monkeypatch.setattr(files, "_HELD_BYTES", 3 * largest)
+    most, largest = 3 * PIXELS.size * 4, 3 * 9 * 9 * 4
+    monkeypatch.setattr(files, "_HELD_BYTES", most)
     pulled, held = 0, []
     real = files._Reader.taken
 
@@ -278,7 +278,7 @@ def test_reading_does_not_run_away_from_the_network(cutouts, monkeypatch):
     for number, _ in enumerate(files._read_ahead(items(), 2), start=1):
         assert pulled - number < 10
     assert number == 202
-    assert max(held) <= (3 + 2) * largest, "the limit, and what each worker had begun"
+    assert max(held) <= most + PIXELS.size * 4 + largest, "the limit, and what each worker had begun"
 
 
 def test_large_images_make_small_batches(cutouts, monkeypatch):
