@@ -8,6 +8,8 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 from jaxtyping import Float
@@ -60,7 +62,7 @@ def with_pretrained(wanted: bool, build: Callable[[bool], nn.Module], what: str)
     if wanted:
         try:
             # What the download says of itself would stand in the way of the JSON on stdout.
-            with _patience(10), contextlib.redirect_stdout(sys.stderr):
+            with _patience(10), _only_copies_where_no_network(), contextlib.redirect_stdout(sys.stderr):
                 net = build(True)
             origin = what
         except (URLError, OSError, RuntimeError) as err:
@@ -103,6 +105,29 @@ def start_from(net: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None
 def _is_fetch_error(err: BaseException) -> bool:
     """Whether the download failed, as against a defect in building the network."""
     return isinstance(err, OSError) or "client has been closed" in str(err)
+
+
+@contextlib.contextmanager
+def _only_copies_where_no_network() -> Iterator[None]:
+    """Without a network the Hugging Face Hub is not asked, which would try for a minute: copies fetched before serve.
+
+    Behind a proxy names need not be known here, so there it is asked in any case.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    before, host = constants.HF_HUB_OFFLINE, urlsplit(constants.ENDPOINT).hostname
+    try:
+        if not getproxies():
+            socket.getaddrinfo(host, None)
+    except OSError:
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    except LocalEntryNotFoundError as err:
+        raise URLError(f"no network to {host}, and no copy here") from err
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 @contextlib.contextmanager

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import time
+
 import pytest
 import timm
 import torch
@@ -120,6 +124,26 @@ def test_weights_out_of_reach_are_said_plainly(monkeypatch, caplog):
         "random initialisation (ImageNet weights of resnet18 not reachable: no route to host)"
     )
     assert "could not be fetched (no route to host); training starts from random" in caplog.text
+
+
+def test_without_a_network_nobody_waits_for_the_hub(monkeypatch):
+    """The Hub's library tries for most of a minute; copies that were fetched before are used all the same."""
+    from huggingface_hub import constants
+
+    def unknown(*_, **__):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    def no_pause(seconds):
+        raise AssertionError(f"waits {seconds} s to try again")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(time, "sleep", no_pause)
+    monkeypatch.setattr("deeplense_core.models.weights.getproxies", dict)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    net = build_model("timm:test_resnet", {"pretrained": True}, in_channels=1, out_features=3)
+    assert re.match(r"random initialisation \(timm weights of test_resnet not reachable: no network to [\w.]+, and no "
+                    r"copy here\)", net.weights_origin)
+    assert constants.HF_HUB_OFFLINE is False
 
 
 def test_pretrained_weights_are_really_loaded(tmp_path):
