@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deeplense_core.spec import Knob
@@ -29,8 +29,13 @@ def simulate_words(
     Args:
         settings: Of the recipe, those that are not at their default; see :func:`changed`.
     """
-    return ["simulate", recipe, "--count", str(count), "--seed", str(seed), *set_words(settings or {}),
-            *(["--as-published"] if as_published else []), "--out", out]
+    return ["simulate", recipe, "--count", str(count), "--seed", str(seed), *["--as-published"] * as_published,
+            *set_words(settings or {}), "--out", out]
+
+
+def shown(words: Sequence[str]) -> str:
+    """A command to copy into a terminal, quoted for a POSIX shell."""
+    return shlex.join(["python", "-m", "deeplense_core", *words])
 
 
 def train_command(
@@ -42,7 +47,7 @@ def train_command(
         task, data, model, seed, name: As :func:`deeplense_core.train.plan` takes them.
         settings: Only those that are not at their default; see :func:`changed`.
     """
-    words = ["python", "-m", "deeplense_core", "train", task, "--data", data, "--model", model, *set_words(settings)]
+    words = ["train", task, "--data", data, "--model", model, *set_words(settings)]
     words += ["--seed", str(seed)] if seed else []
     words += ["--name", name] if name else []
-    return shlex.join([*words, "--where", "local"])
+    return shown([*words, "--where", "local"])

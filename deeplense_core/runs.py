@@ -25,7 +25,7 @@ from deeplense_core.registry import nearest
 from deeplense_core.spec import RunSpec
 from deeplense_core.status import ACTIVE, RESUMABLE, STATES, Status, created_from, decode_status
 from deeplense_core.storage import TEMPORARY, append_line, atomic_write, is_disk_full, locked
-from deeplense_core.workspace import runs_dir, safe_name, throw_away
+from deeplense_core.workspace import folder_names, runs_dir, safe_name, throw_away
 
 __all__ = ["ACTIVE", "CANCEL_GRACE_S", "RESUMABLE", "STATES", "Run", "RunRow", "Status"]
 __all__ += ["list_runs", "open_run", "reindex", "short_names"]
@@ -288,9 +288,7 @@ def open_run(run_id: str) -> Run:
 
 def _run_names(folder: Path) -> list[str]:
     """Ids of all runs, newest first."""
-    with os.scandir(folder) as entries:
-        names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
-    return sorted(names, reverse=True)
+    return folder_names(folder)[::-1]
 
 
 # The list of runs -----------------------------------------------------------------------------------

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deeplense_core.command import changed, set_words, simulate_words
 from deeplense_core.data import open_dataset
 from deeplense_core.errors import UserError
 from deeplense_core.evaluate import evaluated
@@ -17,7 +17,7 @@ from deeplense_core.shelf.card_text import write_card
 from deeplense_core.shelf.cards import find_card, shipped_models
 from deeplense_core.sim.scene import RECIPES
 from deeplense_core.sources import SIM
-from deeplense_core.spec import make_config
+from deeplense_core.spec import knobs
 from deeplense_core.storage import atomic_write
 from deeplense_core.tasks.base import TASKS, Progress
 from deeplense_core.train import settings_of
@@ -111,10 +111,8 @@ def command_of(run: Run, data: str, init: str) -> str:
     spec = run.spec
     known = settings_of(spec.task, spec.model)
     values = {**spec.model_settings, **spec.train_settings, "init": init}
-    changed = [(key, value) for key, value in values.items() if key in known and value != known[key].default]
-    words = ["train", spec.task, "--data", data, "--model", spec.model]
-    for key, value in changed:
-        words += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
+    settings = changed({key: value for key, value in values.items() if key in known}, known)
+    words = ["train", spec.task, "--data", data, "--model", spec.model, *set_words(settings)]
     return shlex.join([*words, "--seed", str(spec.seed)])
 
 
@@ -148,17 +146,14 @@ def _remake(data: str) -> Remade:
     if "recipe" not in source or "seed" not in source:
         raise UserError(f"{data!r} was not simulated: nobody else could check its numbers. Take a data set that "
                         "`simulate` made.")  # fmt: skip
-    recipe, seed = source["recipe"], source["seed"]
-    plain = dataclasses.asdict(make_config(RECIPES[recipe].config, {}))
-    changed = {key: value for key, value in source.get("settings", {}).items() if value != plain.get(key, value)}
-    words = ["simulate", recipe, "--count", str(source["count"]), "--seed", str(seed)]
-    words += ["--as-published"] * bool(source.get("as_published"))
-    for key, value in changed.items():
-        words += ["--set", f"{key}={value}"]
+    recipe, seed, published = source["recipe"], source["seed"], bool(source.get("as_published"))
+    known = knobs(RECIPES[recipe].config)
+    settings = changed({key: value for key, value in source.get("settings", {}).items() if key in known}, known)
     out = f"workspace/datasets/{recipe}-seed-{seed}"
-    said = ", ".join([recipe, f"seed {seed}", *["as published"] * bool(source.get("as_published")),
-                      *(f"{key} {value}" for key, value in changed.items())])  # fmt: skip
-    return Remade(recipe, said, out, [shlex.join([*words, "--out", out])])
+    said = ", ".join([recipe, f"seed {seed}", *["as published"] * published,
+                      *(f"{key} {value}" for key, value in settings.items())])  # fmt: skip
+    words = simulate_words(recipe, source["count"], out, seed, published, settings)
+    return Remade(recipe, said, out, [shlex.join(words)])
 
 
 def _rounded(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -165,3 +165,12 @@ def _unlock(handle: int) -> None:
     """Gives the lock up at once: a process forked meanwhile holds the descriptor too, so closing would not."""
     fcntl.flock(handle, fcntl.LOCK_UN)
     os.close(handle)
+
+
+def readable_size(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -16,10 +16,9 @@ from deeplense_core.errors import UserError
 from deeplense_core.jobs import refresh
 from deeplense_core.registry import nearest
 from deeplense_core.runs import ACTIVE, list_runs, open_run
-from deeplense_core.workspace import TRASH, datasets_dir, runs_dir, throw_away
+from deeplense_core.workspace import TRASH, datasets_dir, folder_names, runs_dir, throw_away
 
 RUN, DATA_SET = "run", "data set"
-KINDS = (RUN, DATA_SET)
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def delete(name: str) -> Deleted:
     Raises:
         UserError: there is none of this name; the run is active, or the data set is in use by one.
     """
-    runs, sets, path = _names(runs_dir()), _names(datasets_dir()), Path(name).expanduser().absolute()
+    runs, sets, path = folder_names(runs_dir()), folder_names(datasets_dir()), Path(name).expanduser().absolute()
     if name in runs:
         return delete_run(name)
     if name in sets or path.parent == datasets_dir() and path.name in sets:
@@ -86,7 +85,7 @@ def delete_dataset(name: str) -> Deleted:
 def contents() -> list[Deleted]:
     """What is in the trash, what was deleted last first."""
     found = [Deleted(kind, name, parent / TRASH / name) for kind, parent in _parents().items()
-             for name in _names(parent / TRASH)]
+             for name in folder_names(parent / TRASH)]
     return sorted(found, key=lambda one: one.path.stat().st_ctime, reverse=True)
 
 
@@ -104,7 +103,7 @@ def restore(name: str) -> Deleted:
     back = found.path.parent.parent / name
     if back.exists():
         raise UserError(f"There is a {found.kind} {name!r} again: this one stays in the trash. "
-                        f"Delete that one first.")
+                        "Delete that one first.")
     os.rename(found.path, back)
     return Deleted(found.kind, name, back)
 
@@ -120,9 +119,3 @@ def empty(those: Iterable[Deleted]) -> int:
 
 def _parents() -> dict[str, Path]:
     return {RUN: runs_dir(), DATA_SET: datasets_dir()}
-
-
-def _names(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))

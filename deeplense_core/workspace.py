@@ -50,6 +50,15 @@ def results_dir(name: str) -> Path:
     return run if run.is_dir() else _below("shipped") / safe_name(name)
 
 
+def folder_names(parent: Path) -> list[str]:
+    """Names of the folders in ``parent``, sorted, without hidden ones; none where it is missing."""
+    try:
+        with os.scandir(parent) as entries:
+            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
 def throw_away(folder: Path) -> None:
     """Moves a folder to the trash beside it; what lay there under its name is gone then."""
     trash = folder.parent / TRASH

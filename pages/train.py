@@ -14,7 +14,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.runs import ACTIVE, list_runs
 from deeplense_core.spec import Knob
 from pages.ui.adaptation import survey_form
-from pages.ui.forms import PRESETS, knob_form, preset_values, settings_popover
+from pages.ui.forms import PRESETS, command_expander, knob_form, preset_values, settings_popover
 from pages.ui.glossary import meaning
 from pages.ui.layout import form_and_view
 from pages.ui.live import live_panel
@@ -77,8 +77,7 @@ def launch_form() -> None:
     launch = st.button(
         "Start training", type="primary", icon=":material/play_arrow:", key="train_start", width="stretch"
     )
-    with st.expander("The same from the command line", icon=":material/terminal:"):
-        st.code(train_command(task, data, model, settings, seed, name), language="bash", wrap_lines=True)
+    command_expander(train_command(task, data, model, settings, seed, name))
     if launch:
         try:
             run = jobs.submit(plan(task, data, model, settings, seed, name), where="local")

@@ -56,9 +56,9 @@ def _compare(args) -> None:
     from deeplense_core.superres.versus import difference, read_scores
     from deeplense_core.trained import load_model
 
-    names = [row.removesuffix(AVERAGED) for row in (args.a, args.b)]
-    scores = {}
-    for name in [name for name in names if name not in KERNELS] or names:
+    rows, scores = (args.a, args.b), {}
+    own = [row for row in rows if row not in KERNELS] or rows  # interpolations are in the table of every network
+    for name in {row.removesuffix(AVERAGED): None for row in own}:
         model = load_model(name)
         if model.task != "superres":
             raise UserError(f"{name!r} makes no finer images. Classifiers are compared on the runs page.")
@@ -67,7 +67,7 @@ def _compare(args) -> None:
             with bar(f"evaluating {name}") as update:
                 found = evaluated(name, args.data, args.split, update)
         scores[name] = read_scores(*found)
-    a, b = (scores.get(name) or next(iter(scores.values())) for name in names)  # interpolations are in every table
+    a, b = (scores.get(row.removesuffix(AVERAGED)) or next(iter(scores.values())) for row in rows)
     found = difference(a, args.a, b, args.b, args.metric)
     if args.json:
         facts = {"a": args.a, "b": args.b, "data": args.data, "split": args.split, "metric": args.metric}

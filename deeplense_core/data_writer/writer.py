@@ -27,7 +27,7 @@ from deeplense_core.data_writer.rows import RowGroups, sync_and_close, write_cat
 from deeplense_core.data_writer.splits import DEFAULT_SPLITS, SPLITS, hash_ids, rank_splits
 from deeplense_core.errors import UserError
 from deeplense_core.registry import nearest
-from deeplense_core.storage import sync_folder
+from deeplense_core.storage import readable_size, sync_folder
 
 if TYPE_CHECKING:
     from deeplense_core.data import Dataset
@@ -290,9 +290,9 @@ class DatasetWriter:
                 raise UserError(f"{str(self.out)!r} cannot be written: {why}. Choose another folder.") from err
             free = shutil.disk_usage(self.out.parent).free
             needed = self._bytes_left_to_write()
-            need = "more" if needed is None else f"{_size(max(needed, self._image_bytes))}"
+            need = "more" if needed is None else f"{readable_size(max(needed, self._image_bytes))}"
             raise UserError(
-                f"No space for the data set {self.out.name!r}: it needs {need}, and {_size(free)} is free in "
+                f"No space for the data set {self.out.name!r}: it needs {need}, and {readable_size(free)} is free in "
                 f"{str(self.out.parent)!r}. Free some space, make fewer images, or choose another folder."
             ) from err
 
@@ -304,12 +304,3 @@ def _whole(shape: Sequence[int]) -> tuple[int, ...]:
 def _file_hash(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _size(count: float) -> str:
-    """Bytes as people read them."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

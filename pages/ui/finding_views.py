@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from deeplense_core import metrics, plots
@@ -31,18 +32,13 @@ def threshold_view(finders: Sequence[Scored]) -> None:
     """Everything that depends on the threshold; a fragment, so that moving it draws nothing else."""
     threshold, prevalence = choose(finders[0])
     headline(finders[0], threshold, prevalence)
-    curves = [one.curve for one in finders]
+    which = _names(finders)
     left, right = pair()
     with left:
-        figure = plots.finder_roc_figure(
-            curves, threshold, title=plots.finding("AUROC", finders[0].report["metrics"]["auroc"]),
-            subtitle=f"{curves[0].ranking.lenses:,} lenses, {curves[0].ranking.others:,} others; band 95 %; "
-            "marked: this threshold", theme=theme_name(),
-        )  # fmt: skip
+        figure = _roc(which, threshold, theme_name(), finders)
         st.plotly_chart(figure, theme=None, key="find_roc", alt="ROC over a logarithmic false positive rate")
     with right:
-        point = curves[0].ranking.point(threshold, prevalence)
-        figure = plots.finder_threshold_figure(curves[0], point, threshold, prevalence, theme=theme_name())
+        figure = _by_threshold(which[:1], threshold, prevalence, theme_name(), finders[0])
         st.plotly_chart(figure, theme=None, key="find_threshold", alt="Completeness and purity by threshold")
     left, right = pair()
     with left:
@@ -107,13 +103,9 @@ def headline(one: Scored, threshold: float, prevalence: float) -> None:
 def confusion(one: Scored, threshold: float) -> None:
     """Counts of the set itself at this threshold."""
     hits, false = one.curve.ranking.kept(threshold)
-    lenses, others = one.curve.ranking.lenses, one.curve.ranking.others
-    counts = np.array([[hits, lenses - hits], [false, others - false]])
-    figure = plots.confusion_figure(counts, ["lens", "nonlens"], theme=theme_name())
-    figure.update_layout(title_subtitle_text=f"This set at threshold {threshold:.4g}, as it is balanced", height=480)
-    if one.leaky:
-        plots.stamp_leaky(figure)
-    st.plotly_chart(figure, theme=None, key="find_confusion", alt=f"{hits} lenses found, {lenses - hits} missed, "
+    missed = one.curve.ranking.lenses - hits
+    figure = _confusion(_names([one]), threshold, theme_name(), one)
+    st.plotly_chart(figure, theme=None, key="find_confusion", alt=f"{hits} lenses found, {missed} missed, "
                     f"{false} false", config={"displayModeBar": False})  # fmt: skip
 
 
@@ -125,15 +117,58 @@ def recovery(finders: Sequence[Scored], threshold: float) -> None:
                 icon=":material/info:")  # fmt: skip
         return
     quantity = st.selectbox("Recovery against", list(known), format_func=data.quantity_label, key="find_quantity")
-    values = known[quantity].to_numpy(float)
     with guard():
-        edges = np.histogram_bin_edges(values[finders[0].is_lens & np.isfinite(values)], BINS).tolist()
-        found = [metrics.recovery(one.is_lens, one.scores, data.truths(one)[quantity], edges, threshold)
-                 for one in finders]  # fmt: skip
-    figure = plots.finder_recovery_figure([one.curve for one in finders], found, data.quantity_label(quantity),
-                                          theme=theme_name())  # fmt: skip
-    figure.update_layout(height=400)
+        figure = _recovery(_names(finders), threshold, quantity, theme_name(), finders)
     st.plotly_chart(figure, theme=None, key="find_recovery", alt=f"Completeness against {quantity}")
+
+
+# Figures are kept, for to turn a page of the gallery draws them all again, and to build one takes as long as all else.
+# What they are made of has a name, from ``_names``; the objects behind it are not looked at to find a kept figure.
+
+
+def _names(finders: Sequence[Scored]) -> tuple[tuple, ...]:
+    """What figures of these finders depend on: the evaluations, and what the finders are called."""
+    return tuple((one.key, one.label) for one in finders)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _roc(which: tuple, threshold: float, theme: str, _finders: Sequence[Scored]) -> go.Figure:
+    curves = [one.curve for one in _finders]
+    return plots.finder_roc_figure(
+        curves, threshold, title=plots.finding("AUROC", _finders[0].report["metrics"]["auroc"]),
+        subtitle=f"{curves[0].ranking.lenses:,} lenses, {curves[0].ranking.others:,} others; band 95 %; "
+        "marked: this threshold", theme=theme,
+    )  # fmt: skip
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _by_threshold(which: tuple, threshold: float, prevalence: float, theme: str, _one: Scored) -> go.Figure:
+    point = _one.curve.ranking.point(threshold, prevalence)
+    return plots.finder_threshold_figure(_one.curve, point, threshold, prevalence, theme=theme)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _confusion(which: tuple, threshold: float, theme: str, _one: Scored) -> go.Figure:
+    ranking = _one.curve.ranking
+    hits, false = ranking.kept(threshold)
+    counts = np.array([[hits, ranking.lenses - hits], [false, ranking.others - false]])
+    figure = plots.confusion_figure(counts, ["lens", "nonlens"], theme=theme)
+    figure.update_layout(title_subtitle_text=f"This set at threshold {threshold:.4g}, as it is balanced", height=480)
+    if _one.leaky:
+        plots.stamp_leaky(figure)
+    return figure
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _recovery(which: tuple, threshold: float, quantity: str, theme: str, _finders: Sequence[Scored]) -> go.Figure:
+    values = data.truths(_finders[0])[quantity].to_numpy(float)
+    edges = np.histogram_bin_edges(values[_finders[0].is_lens & np.isfinite(values)], BINS).tolist()
+    found = [metrics.recovery(one.is_lens, one.scores, data.truths(one)[quantity], edges, threshold)
+             for one in _finders]  # fmt: skip
+    figure = plots.finder_recovery_figure([one.curve for one in _finders], found, data.quantity_label(quantity),
+                                          theme=theme)  # fmt: skip
+    figure.update_layout(height=400)
+    return figure
 
 
 def gallery(one: Scored, threshold: float) -> None:

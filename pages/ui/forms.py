@@ -87,6 +87,12 @@ def settings_popover(
     return result
 
 
+def command_expander(command: str) -> None:
+    """What a form is about to do, as a command to copy."""
+    with st.expander("The same from the command line", icon=":material/terminal:"):
+        st.code(command, language="bash", wrap_lines=True)
+
+
 def _take_values(knobs: Mapping[str, Knob], key: str, values: Mapping[str, Any]) -> None:
     """Puts ``values`` into the widgets' state where they are new; what was typed stays otherwise."""
     memory = f"{key}__start"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from deeplense_core.command import changed, simulate_words
+from deeplense_core.command import changed, shown, simulate_words
 from deeplense_core.making import start_simulation
 from deeplense_core.spec import knobs
 from deeplense_core.workspace import safe_name
-from pages.ui.forms import label, settings_popover
+from pages.ui.forms import command_expander, label, settings_popover
 from pages.ui.gallery import contact_sheet, state_stretch
 from pages.ui.messages import guard, plain
 from pages.ui.state import remember
@@ -38,11 +37,11 @@ def samples(
 
 
 @st.cache_data(show_spinner="Loading the simulator")
-def recipes() -> dict[str, dict]:
-    """What every recipe makes, by name."""
-    from deeplense_core.sim import RECIPES, recipe_info
+def summaries() -> dict[str, str]:
+    """What every recipe makes in one sentence, by name; the first call loads the simulator."""
+    from deeplense_core.sim import RECIPES
 
-    return {name: recipe_info(name) | {"summary": entry.summary} for name, entry in RECIPES.items()}
+    return {name: entry.summary for name, entry in RECIPES.items()}
 
 
 def make_view() -> None:
@@ -65,13 +64,13 @@ def make_view() -> None:
 
 def _form() -> tuple[dict[str, Any], dict[str, Any]]:
     """What will be made, and the arguments of :func:`samples` that show it."""
-    from deeplense_core.sim import RECIPES, recipe_info
+    known = summaries()
+    from deeplense_core.sim import RECIPES, recipe_info  # once the lines above have said that it is being loaded
 
-    known = recipes()
     remember("make_recipe", next(iter(known)))
     recipe = st.radio(
         "Recipe", list(known), key="make_recipe", persist_state="session",
-        captions=[plain(info["summary"].rstrip(".")) for info in known.values()],
+        captions=[plain(summary.rstrip(".")) for summary in known.values()],
     )  # fmt: skip
     remember("make_count", 3000)
     count_cell, seed_cell = st.columns(2)
@@ -98,9 +97,7 @@ def _form() -> tuple[dict[str, Any], dict[str, Any]]:
         start_simulation(recipe, int(count), name, **made)
         st.session_state["data_view_next"] = "Data sets"
         st.rerun()
-    with st.expander("The same from the command line", icon=":material/terminal:"):
-        words = simulate_words(recipe, int(count), f"workspace/datasets/{safe_name(name)}", **made)
-        st.code(shlex.join(["python", "-m", "deeplense_core", *words]), language="bash", wrap_lines=True)
+    command_expander(shown(simulate_words(recipe, int(count), f"workspace/datasets/{safe_name(name)}", **made)))
     st.caption(_size(info, int(count)))
     return info, made
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from deeplense_core.storage import readable_size
 from deeplense_core.trash import Deleted, contents, empty, restore
 from pages.ui.messages import guard, plain
 
@@ -41,7 +42,7 @@ def _trash(there: Sequence[Deleted], kind: str) -> None:
     if st.button("Bring back", icon=":material/undo:", key="trash_restore", disabled=not chosen, width="stretch"):
         _bring_back([names[name] for name in chosen])
     size = sum(_size(one, one.path.stat().st_ctime) for one in there)
-    label = f"Delete all for good, {size / 1e9:.1f} GB" if size > 1e9 else f"Delete all for good, {size / 1e6:.1f} MB"
+    label = f"Delete all for good, {readable_size(size)}"
     if st.button(label, icon=":material/delete_forever:", key="trash_empty", width="stretch"):
         empty(there)
         st.rerun()

@@ -47,6 +47,8 @@ def test_a_deleted_run_comes_back(run):
     assert open_run(run.id).status.note == "mine"
     assert [row.id for row in list_runs()] == [run.id]
     assert trash.contents() == []
+    with pytest.raises(UserError, match="There is no"):
+        trash.restore(run.id)
 
 
 def test_an_active_run_is_not_deleted(run):

@@ -163,24 +163,8 @@ def test_test_sets_of_different_length_are_not_the_same(open_page):
     assert "scores on different data are not compared" in said(app)
 
 
-def seconds_of_pages(app) -> dict[str, float]:
-    """Of every page, how long it takes to draw it again: time of this process, so that what else runs is left out."""
-    found = {}
-    for page in sorted(path.stem for path in (ROOT / "pages").glob("*.py")):
-        app.switch_page(f"pages/{page}.py").run()
-        assert not app.exception
-        times = []
-        for _ in range(3):
-            start = time.process_time()
-            app.run()
-            times.append(time.process_time() - start)
-        found[page] = statistics.median(times)
-    return found
-
-
-def test_a_thousand_runs_cost_no_page_more_than_200_ms(open_page):
+def test_a_thousand_runs_take_under_300_ms(open_page):
     first = fake_run()
-    few = seconds_of_pages(open_page("runs"))
     for number in range(1, 1000):
         copy = runs_dir() / f"{first.id[:-4]}{number:04d}"
         copy.mkdir()
@@ -188,8 +172,17 @@ def test_a_thousand_runs_cost_no_page_more_than_200_ms(open_page):
             (copy / name).write_bytes((first.path / name).read_bytes())
     app = open_page("runs")
     assert len(app.dataframe[0].value) == 1000
-    many = seconds_of_pages(app)
-    assert {page: many[page] - few[page] for page in few if many[page] - few[page] > 0.2} == {}
+    for page in sorted(path.stem for path in (ROOT / "pages").glob("*.py")):
+        app.switch_page(f"pages/{page}.py").run()
+        assert not app.exception
+        times = []
+        for _ in range(5):
+            start = time.process_time()
+            app.run()
+            times.append(time.process_time() - start)
+        # Time of this process, so that what else the machine does is left out; the harness's own parsing
+        # of the page is in it.
+        assert statistics.median(times) < 0.3, f"{page}: {times}"
 
 
 def test_the_starred_run_is_the_baseline_until_it_is_gone(open_page):
