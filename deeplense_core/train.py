@@ -32,6 +32,7 @@ from deeplense_core.models.weights import start_from
 from deeplense_core.precision import best_device, faster_precision
 from deeplense_core.runs import Run
 from deeplense_core.shelf.cards import find_card
+from deeplense_core.sim.dataset import WORTH_COMPILING
 from deeplense_core.sim.partners import AUGMENT
 from deeplense_core.sources import Images, OnlineConfig, Source, describe, generator, open_source
 from deeplense_core.spec import Knob, RunSpec, config_from, knob, knobs, split_settings
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Report = Callable[[Mapping[str, Any]], None]
-COMPILE_PAYS_FROM = 60_000
-"""Images of a run from which the minute that compilation takes on a CPU is won back."""
+COMPILE_PAYS_FROM = 40_000
+"""Images of a run from which the minute that a network's compilation takes is won back."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class TrainConfig:
                      "starts anew", group="training")
     precision: str = knob("auto", "Arithmetic: auto measures which is faster here",
                           choices=("auto", "float32", "bf16"), group="speed")
-    compile: str = knob("auto", "torch.compile: auto compiles where the run is long enough to win it back",
+    compile: str = knob("auto", "torch.compile: auto compiles the simulator, and networks that it makes faster, where "
+                        "the run is long enough to win it back",
                         choices=("auto", "on", "off"), group="speed")
 
 
@@ -228,17 +230,12 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
     fabric = Fabric(accelerator=device, devices=1,
                     precision="bf16-mixed" if precision == "bf16" else "32-true")
     online = config_from(OnlineConfig, spec.train_settings)
-    long_enough = cfg.compile == "on" or (
-        cfg.compile == "auto" and shutil.which("c++") is not None
-        and cfg.epochs * online.images_per_epoch >= COMPILE_PAYS_FROM
-    )
-    source = open_source(spec.data, online, spec.seed, fabric.device, long_enough, TASKS[spec.task].about["labelled"],
+    may_compile = cfg.compile == "auto" and shutil.which("c++") is not None
+    fast_sky = cfg.compile == "on" or (may_compile and cfg.epochs * online.images_per_epoch >= WORTH_COMPILING)
+    source = open_source(spec.data, online, spec.seed, fabric.device, fast_sky, TASKS[spec.task].about["labelled"],
                          spec.train_settings.get("pairs", AUGMENT))
-    source = with_target(source, spec.train_settings, spec.seed, fabric.device, long_enough, online)
+    source = with_target(source, spec.train_settings, spec.seed, fabric.device, fast_sky, online)
     steps = source.steps(cfg.batch_size)
-    compiled = cfg.compile == "on" or (
-        long_enough and cfg.epochs * steps * cfg.batch_size >= COMPILE_PAYS_FROM
-    )
     task: Task = TASKS[spec.task].build(spec.train_settings, source.info)
     task.look(source)
     torch.manual_seed(spec.seed)
@@ -250,6 +247,10 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
         companion = companion.to(fabric.device)
     learning = nn.ModuleList([net] if companion is None else [net, companion])
     optimizer = torch.optim.AdamW(_groups(learning, cfg.weight_decay), lr=cfg.lr, fused=True)
+    compiled = cfg.compile == "on" or (
+        may_compile and (device == "cuda" or getattr(net, "compiling_pays", False))
+        and cfg.epochs * steps * cfg.batch_size >= COMPILE_PAYS_FROM
+    )
     made = torch.compile(net) if compiled else net
     model, optimizer = fabric.setup(made, optimizer)  # pyright: ignore[reportArgumentType]
     return Setup(fabric, task, source, cfg, net, model, shadow, companion, optimizer, steps, spec.seed)

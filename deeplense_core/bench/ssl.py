@@ -1,8 +1,9 @@
 """Every method of self-supervised learning beside pixels, an untrained and a supervised network, in one table.
 
 It takes hours, and is taken up where it was left: data sets and runs that are there are not made again. Encoders learn
-from a pool of images whose labels they do not read (``margin-labels`` reads those there are, as the seed's code did);
-probes, the supervised network and the networks that start from few labels learn from another, labelled set, and all
+from images whose labels they do not read (``margin-labels`` reads those there are, as the seed's code did): a pool of
+lens-finding-hard, or fresh simulations of common-test, whose substructure nothing learns from a pool of this size.
+Probes, the supervised network and the networks that start from few labels learn from another, labelled set, and all
 are scored once on its test split.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from deeplense_core.bench.ssl_table import Row, lines, table_rows
+from deeplense_core.bench.ssl_table import PAIRS, Row, lines, table_rows
 from deeplense_core.bench.study import Say, asked_for, data_set, scored, trained
 from deeplense_core.data import Dataset, DatasetWriter, open_dataset
 from deeplense_core.runs import open_run
@@ -31,11 +32,11 @@ RECIPES = ("common-test", "lens-finding-hard")
 SEED_ENCODER = {"backbone": "resnet18", "combine": "added", "width": 128, "layers": 1}
 """The seed's encoder as it was, with the smaller of its two backbones."""
 NETWORKS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "common-test": {},
+    "common-test": {"d4net": {"radii": 48, "angles": 128}},
     "lens-finding-hard": {"d4net": {"radii": 32, "angles": 64}, "cutout-resnet": {"width": 20}},
 }
 """Settings of a network that suit a recipe's images and make it small enough to train many."""
-PLAIN = {"precision": "float32", "compile": "off", "patience": 0}
+PLAIN = {"precision": "float32", "patience": 0}
 TRAINING = {**PLAIN, "lr": 0.002, "ema": 0.99, "batch_size": 64}
 FEW = 0.01
 LABELS = {**PLAIN, "lr": 0.001, "ema": 0.9, "batch_size": 16}
@@ -53,6 +54,8 @@ FRESH_IMAGES: Mapping[str, Mapping[str, Any]] = {
 """How the simulator draws for the rows of fresh images, with and without lens-preserving pairs alike: in groups of one
 image a class, of common-test with the same lens and source, whose substructure is heavy at first. The loss is not told
 which of a group is which, but that they differ."""
+ALWAYS_FRESH = ("common-test",)
+"""Recipes of which every encoder learns from fresh images."""
 PARTNER = {"common-test": "source", "lens-finding-hard": "survey"}
 """The lens-preserving pairs that are held against plain augmentation."""
 
@@ -65,10 +68,12 @@ class SslBenchConfig:
     methods: str = knob("all", "Methods to compare, joined by +")
     model: str = knob("d4net", "Encoder")
     seed_encoder: bool = knob(True, "Also the seed's encoder with its loss, by labels and without")
+    seed_share: float = knob(1.0, "Share of the images that the seed's encoder learns from; 0.03 takes as long on CPU "
+                             "as d4net takes for all", ge=0.01, le=1)
     pairs: str = knob("simclr", "Method that learns from fresh simulations with and without lens-preserving pairs; "
                       "empty leaves that out")
     seeds: int = knob(3, "Trainings of each row", ge=1, le=20)
-    images: int = knob(6000, "Images of the pool", ge=100, le=10_000_000)
+    images: int = knob(6000, "Images of the pool, or fresh ones an epoch", ge=100, le=10_000_000)
     judged: int = knob(6000, "Labelled images: half for probes, a tenth for validation, the rest for the test", ge=100,
                        le=1_000_000)
     epochs: int = knob(30, "Passes over the pool", ge=1, le=10_000)
@@ -113,7 +118,6 @@ class Study:
         self.built = NETWORKS[recipe].get(cfg.model, {})
         self.folder = home() / "bench" / "ssl"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.pool = self._made(f"pool-{recipe}-{cfg.images}", cfg.images, 11, {}, {"train": 0.9, "val": 0.1, "test": 0})
         labelled = {"labelled_fraction": 1.0} if recipe == "lens-finding-hard" else {}
         self.judged = self._made(f"judged-{recipe}-{cfg.judged}", cfg.judged, 12, labelled,
                                  {"train": 0.5, "val": 0.1, "test": 0.4})  # fmt: skip
@@ -124,7 +128,8 @@ class Study:
         pairs = self.pairs() if self.cfg.pairs else []
         best = chosen(found + pairs)
         found += self.baselines(found[0]) + pairs
-        found.append(self.with_labels("supervised, all labels", self.judged, self.cfg.epochs, TRAINING))
+        as_many = max(1, round(self.cfg.epochs * self.cfg.images / len(self.judged.rows("train"))))
+        found.append(self.with_labels("supervised, all labels", self.judged, as_many, TRAINING))
         few = self.few()
         found.append(self.with_labels("1 % of labels, from scratch", few, self.cfg.few_epochs, LABELS))
         found.append(self.with_labels(f"1 % of labels, from {best.name}", few, self.cfg.few_epochs, LABELS, best.runs))
@@ -136,30 +141,47 @@ class Study:
         if not self.cfg.seed_encoder:
             return own
         seed = [self.encoder(f"{method}, seed's encoder", "equivariant-transformer",
-                             {**SEED_ENCODER, "pretrained": False}, {"method": method})
+                             {**SEED_ENCODER, "pretrained": False}, {"method": method}, share=self.cfg.seed_share)
                 for method in ("margin-labels", "margin")]
         return own + seed
 
     def encoder(self, name: str, model: str, built: Mapping[str, Any], settings: Mapping[str, Any],
-                data: str = "") -> Row:
-        """One method with every seed, probed on the labelled set."""
-        data = data or str(self.pool.path)
+                fresh: bool = False, share: float = 1.0) -> Row:
+        """One method with every seed, probed on the labelled set.
+
+        Args:
+            name: Of the row.
+            model, built: Encoder and its settings.
+            settings: Of the method.
+            fresh: Learn from simulations made as it trains.
+            share: Of the images that it learns from.
+        """
+        count = max(100, round(share * self.cfg.images))
+        if fresh or self.recipe in ALWAYS_FRESH:
+            data = f"sim:{self.recipe}"
+            settings = {"images_per_epoch": count, "val_images": 600, "test_images": 60, **FRESH_IMAGES[self.recipe],
+                        **settings}
+        else:
+            pool = self._made(f"pool-{self.recipe}-{count}", count, 11, {}, {"train": 0.9, "val": 0.1, "test": 0})
+            data, count = str(pool.path), len(pool.rows("train"))
         settings = {"epochs": self.cfg.epochs, **TRAINING, **VIEWS[self.recipe], **built, **settings}
         runs = [trained(plan("ssl", data, model, settings, seed, f"ssl {self.recipe} {name}, seed {seed}", "cpu"),
                         self.say) for seed in range(1, self.cfg.seeds + 1)]
-        return Row.of(name, [run.id for run in runs], [scored(run, self.judged, self.say) for run in runs])
+        return Row.of(name, [run.id for run in runs], [scored(run, self.judged, self.say) for run in runs],
+                      seen=self.cfg.epochs * count)
 
     def baselines(self, first: Row) -> list[Row]:
         """Pixels and the untrained network, from the evaluations of the encoders."""
         return [first.beside("pixels (PCA)", seeds=1), first.beside("random encoder")]
 
     def pairs(self) -> list[Row]:
-        """The same method on fresh simulations: views of one image, and the same lens seen twice."""
-        online = {"images_per_epoch": self.cfg.images, "val_images": 300, "test_images": 60,
-                  "method": METHODS[self.cfg.pairs].name, **FRESH_IMAGES[self.recipe]}  # fmt: skip
-        return [self.encoder(f"{self.cfg.pairs}, fresh, pairs={pairs}", self.cfg.model, self.built,
-                             {**online, "pairs": pairs}, f"sim:{self.recipe}")
-                for pairs in (AUGMENT, PARTNER[self.recipe])]
+        """The same method on fresh simulations: views of one image, where no other row is that already, and the same
+        lens seen twice."""
+        method = {"method": METHODS[self.cfg.pairs].name}
+        name = self.cfg.pairs if self.recipe in ALWAYS_FRESH else f"{self.cfg.pairs}, fresh"
+        partner = PARTNER[self.recipe]
+        return [self.encoder(row, self.cfg.model, self.built, {**method, "pairs": pairs}, fresh=True)
+                for row, pairs in ((name, AUGMENT), (f"{name}{PAIRS}{partner}", partner))]
 
     def with_labels(self, name: str, data: Dataset, epochs: int, training: Mapping[str, Any],
                     start: Sequence[str] = ()) -> Row:
@@ -171,7 +193,9 @@ class Study:
             spec = plan("classify", str(data.path), self.cfg.model, settings, seed,
                         f"ssl {self.recipe} {name}, seed {seed}", "cpu")  # fmt: skip
             runs.append(trained(spec, self.say))
-        return Row.of(name, [run.id for run in runs], [scored(run, self.judged, self.say) for run in runs])
+        train = data.rows("train")
+        return Row.of(name, [run.id for run in runs], [scored(run, self.judged, self.say) for run in runs],
+                      seen=epochs * int((data.labels[train] >= 0).sum()))
 
     def few(self) -> Dataset:
         """The labelled set with one percent of its training labels, and as many images."""

@@ -16,7 +16,7 @@ from deeplense_core.bench.study import RESAMPLES, interval, numbers
 from deeplense_core.machine import describe
 from deeplense_core.metrics import bootstrap
 
-PIXELS, SCRATCH, FEW, FRESH = "pixels (PCA)", "1 % of labels, from scratch", "1 % of labels, from ", ", fresh, pairs="
+PIXELS, SCRATCH, FEW, PAIRS = "pixels (PCA)", "1 % of labels, from scratch", "1 % of labels, from ", ", pairs="
 SHOWN = ("probe_auc_macro_1_percent", "knn_accuracy", "rotation_error", "effective_rank")
 
 
@@ -31,9 +31,11 @@ class Row:
     probabilities: Sequence[Float[np.ndarray, "n k"]]
     metrics: Sequence[Mapping[str, Any]]
     """Of each seed, as its report has them."""
+    seen: int = 0
+    """Images, or pairs of views, that a network was shown in training."""
 
     @classmethod
-    def of(cls, name: str, runs: Sequence[str], folders: Sequence[Path], baseline: str = "") -> Row:
+    def of(cls, name: str, runs: Sequence[str], folders: Sequence[Path], baseline: str = "", seen: int = 0) -> Row:
         """From the folders of evaluations on one set; ``baseline`` takes that row of them instead of the network."""
         probabilities, metrics, labels = [], [], np.zeros(0, int)
         for folder in folders:
@@ -42,7 +44,7 @@ class Row:
                 labels = kept["labels"]
                 probabilities.append(kept[f"{baseline}: probabilities" if baseline else "probabilities"])
             metrics.append(report["rows"][baseline] if baseline else report["metrics"])
-        return cls(name, runs, folders, labels, probabilities, metrics)
+        return cls(name, runs, folders, labels, probabilities, metrics, seen)
 
     def beside(self, baseline: str, seeds: int | None = None) -> Row:
         """A baseline that was scored together with these networks."""
@@ -72,7 +74,7 @@ def table_rows(recipe: str, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
         ours, peer = float(mine[0]), float(drawn[peer_name][0])
         found[f"ssl {recipe} {row.name}"] = {
             "ours": ours, "peer": peer, "ratio": (1 - peer) / max(1e-9, 1 - ours), "limit": None,
-            "unit": "macro AUC; ratio of 1 - AUC", "machine": describe(), "peer_name": peer_name,
+            "unit": "macro AUC; ratio of 1 - AUC", "machine": describe(), "peer_name": peer_name, "seen": row.seen,
             "auc_macro": {**interval(mine), "seeds": [float(over_seeds(row.labels, [one], 1)[0])
                                                        for one in row.probabilities]},
             "difference": gain, "note": _verdict(row.name, gain, ours, peer), "over_pixels": interval(mine - pixels),
@@ -85,8 +87,7 @@ def _peer(name: str, rows: Mapping[str, Any]) -> str:
     """What a row is held against: few labels against scratch, pairs against views of one image, all else pixels."""
     if name.startswith(FEW) and name != SCRATCH:
         return SCRATCH
-    plain = f"{name.partition(FRESH)[0]}{FRESH}augment"
-    return plain if FRESH in name and name != plain else PIXELS
+    return name.partition(PAIRS)[0] if PAIRS in name else PIXELS
 
 
 def _verdict(name: str, gain: Mapping[str, float], ours: float, peer: float) -> str:
@@ -111,7 +112,7 @@ def lines(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for recipe in dict.fromkeys(name.split()[1] for name in rows):
         mine = {name.removeprefix(f"ssl {recipe} "): row for name, row in rows.items() if name.split()[1] == recipe}
         width = max(map(len, mine))
-        text.append(f"{recipe:{width}} {'macro AUC':>22} {'gain':>25} {'probe, 1 % labels':>22} {'k-NN':>6} "
+        text.append(f"{recipe:{width}} {'images':>8} {'macro AUC':>22} {'gain':>25} {'probe, 1 % labels':>22} {'k-NN':>6} "
                     f"{'turning':>8} {'rank':>6}  over what it is held against")
         for name, row in mine.items():
             gain = "-" if name == PIXELS else numbers(row["difference"], "+")
@@ -119,11 +120,13 @@ def lines(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
             plain = "".join(f" {_short(row, metric, form):>{size}}" for metric, form, size in
                             ((SHOWN[1], ".3f", 6), (SHOWN[2], ".2g", 8), (SHOWN[3], ".1f", 6)))
             said = row["note"] if name == PIXELS else f"{row['peer_name']}: {row['note']}"
-            text.append(f"{name:{width}} {numbers(row['auc_macro']):>22} {gain:>25} {few:>22}{plain}  {said}")
+            seen = f"{row['seen']:,}" if row["seen"] else "-"
+            text.append(f"{name:{width}} {seen:>8} {numbers(row['auc_macro']):>22} {gain:>25} {few:>22}{plain}  {said}")
     seeds = max(len(row["auc_macro"]["seeds"]) for row in rows.values())
     many = f"{seeds} seed{'s' if seeds > 1 else ''}"
     text.append("Macro AUC of a linear probe on frozen features, or of the network itself where it learnt from labels; "
                 f"means over {many}, in brackets 95 % over resampled images and seeds.")
+    text.append("Images: shown in training, as pairs of views where no labels were used.")
     text.append("Turning: how far features move in quarter turns, in units of the distance between two images.")
     return text
 

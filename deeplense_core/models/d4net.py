@@ -42,6 +42,7 @@ class D4Net(nn.Module):
     """D4Net: small, exactly equivariant to flips and quarter turns, made for centred lenses."""
 
     d4_invariant = True
+    compiling_pays = True  # on a CPU: its mirrored filters are many small steps
     grid: Tensor
     radius: Tensor
 

@@ -32,7 +32,7 @@ def row(name: str, strength: float, seeds: int = 2) -> Row:
 @pytest.fixture(scope="module")
 def found():
     rows = [row("simclr", 0.9), row("byol", 0.11), row(PIXELS, 0.1, 1), row(SCRATCH, 0.3), row(
-        "1 % of labels, from simclr", 0.5), row("simclr, fresh, pairs=augment", 0.5),
+        "1 % of labels, from simclr", 0.5), row("simclr, fresh", 0.5),
         row("simclr, fresh, pairs=source", 0.05)]  # fmt: skip
     return table_rows("common-test", rows)
 
@@ -47,7 +47,7 @@ def test_every_row_is_held_against_the_right_one(found):
     peers = {name.removeprefix("ssl common-test "): line["peer_name"] for name, line in found.items()}
     assert peers == {
         "simclr": PIXELS, "byol": PIXELS, PIXELS: PIXELS, SCRATCH: PIXELS, "1 % of labels, from simclr": SCRATCH,
-        "simclr, fresh, pairs=augment": PIXELS, "simclr, fresh, pairs=source": "simclr, fresh, pairs=augment",
+        "simclr, fresh": PIXELS, "simclr, fresh, pairs=source": "simclr, fresh",
     }  # fmt: skip
 
 
@@ -64,9 +64,9 @@ def test_verdicts_name_what_helps_what_does_not_and_what_hurts(found):
 
 def test_the_table_holds_every_row(found):
     text = lines(found)
-    assert len(text) == 1 + len(found) + 2
+    assert len(text) == 1 + len(found) + 3
     assert sum("does not help" in line for line in text) == 1
-    assert "2 seeds" in text[-2]
+    assert "2 seeds" in text[-3]
 
 
 def test_few_labels_are_one_percent_of_the_training_labels(workspace, monkeypatch):
@@ -128,8 +128,12 @@ def test_the_whole_study_is_planned(pretended, recipe):
     assert {PIXELS, "random encoder", SCRATCH, "supervised, all labels", "1 % of labels, from simclr"} <= set(named)
     assert {"margin-labels, seed's encoder", "margin, seed's encoder"} <= set(named)
     pairs = study.PARTNER[recipe]
-    assert {"simclr, fresh, pairs=augment", f"simclr, fresh, pairs={pairs}"} <= set(named)
+    plain = "simclr" if recipe in study.ALWAYS_FRESH else "simclr, fresh"
+    assert {plain, f"{plain}, pairs={pairs}"} <= set(named)
+    for spec in pretended:
+        fresh = recipe in study.ALWAYS_FRESH or "fresh" in spec.name
+        assert spec.data.startswith("sim:") == (spec.task == "ssl" and fresh), spec.name
     started = [spec.train_settings["init"] for spec in pretended if spec.task == "classify"]
     assert [bool(init) for init in started] == [False] * 4 + [True] * 2
     assert len(set(started[4:])) == 2  # each seed from the encoder of that seed
-    assert len(lines(rows)) == len(rows) + 3
+    assert len(lines(rows)) == len(rows) + 4
