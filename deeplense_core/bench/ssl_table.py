@@ -112,8 +112,8 @@ def lines(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for recipe in dict.fromkeys(name.split()[1] for name in rows):
         mine = {name.removeprefix(f"ssl {recipe} "): row for name, row in rows.items() if name.split()[1] == recipe}
         width = max(map(len, mine))
-        text.append(f"{recipe:{width}} {'images':>8} {'macro AUC':>22} {'gain':>25} {'probe, 1 % labels':>22} {'k-NN':>6} "
-                    f"{'turning':>8} {'rank':>6}  over what it is held against")
+        text.append(f"{recipe:{width}} {'images':>8} {'macro AUC':>22} {'gain':>25} {'probe, 1 % labels':>22} "
+                    f"{'k-NN':>6} {'turning':>8} {'rank':>6}  over what it is held against")
         for name, row in mine.items():
             gain = "-" if name == PIXELS else numbers(row["difference"], "+")
             few = numbers(row[SHOWN[0]]) if SHOWN[0] in row else "-"
