@@ -70,7 +70,7 @@ def with_pretrained(wanted: bool, build: Callable[[bool], nn.Module], what: str)
                 raise
             reason = str(getattr(err, "reason", err)).split("\n", 1)[0][:120]
             origin = f"{RANDOM} ({what} not reachable: {reason})"
-            log.warning("%s could not be fetched (%s); training starts from %s.", what, reason, RANDOM)
+            log.warning("%s could not be fetched (%s); %s instead.", what, reason, RANDOM)
     if net is None:
         net = build(False)
     net.weights_origin = origin  # pyright: ignore[reportArgumentType]

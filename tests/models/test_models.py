@@ -123,7 +123,7 @@ def test_weights_out_of_reach_are_said_plainly(monkeypatch, caplog):
     assert net.weights_origin == (
         "random initialisation (ImageNet weights of resnet18 not reachable: no route to host)"
     )
-    assert "could not be fetched (no route to host); training starts from random" in caplog.text
+    assert "could not be fetched (no route to host); random initialisation instead" in caplog.text
 
 
 def test_without_a_network_nobody_waits_for_the_hub(monkeypatch):

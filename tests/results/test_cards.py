@@ -117,7 +117,7 @@ def test_a_run_ships_and_is_scored_on_data_that_others_can_make(trained, monkeyp
     with pytest.raises(UserError, match="was not simulated"):
         shipping.add_test("rings", trained.spec.data)
     made = simulate_dataset("model-2", 60, tmp_path / "set", seed=3)
-    write_card("rings", {**card, "classes": list(made.classes)})
+    write_card("rings", {**card, "classes": list(made.classes), "test_images": 60})
     shipping.add_test("rings", str(made.path))
     test = find_card("rings").card["tests"][0]
     assert test["commands"] == [

@@ -117,6 +117,31 @@ def test_training_on_online_simulation():
     assert run.metrics("val")[0]["auc_macro"] > 0
 
 
+@pytest.mark.parametrize(("model", "epochs", "compiled"), [
+    ("d4net", 9000, ["D4Net"]), ("d4net", 2, []), ("timm:test_resnet", 9000, []),
+])
+def test_a_processor_compiles_networks_that_gain_by_it(small_set, monkeypatch, model, epochs, compiled):
+    found = []
+    monkeypatch.setattr(torch, "compile", lambda net: found.append(type(net).__name__) or net)
+    monkeypatch.setattr(train.shutil, "which", lambda name: name if name == "c++" else None)
+    own = {"width": 2, "radii": 16, "angles": 64} if model == "d4net" else {"pretrained": False}
+    settings = {**own, "batch_size": 16, "epochs": epochs, "precision": "float32"}
+    train.setup(train.plan("classify", str(small_set), model, settings, device="cpu"))
+    assert found == compiled
+
+
+@pytest.mark.parametrize(("images", "compiled"), [(20_000, True), (19_000, False)])
+def test_the_simulator_is_compiled_where_the_minute_is_won_back(monkeypatch, images, compiled):
+    def source(data, online, seed, device, fast, *others):
+        raise InterruptedError(f"compiled: {fast}")
+
+    monkeypatch.setattr(train, "open_source", source)
+    monkeypatch.setattr(train.shutil, "which", lambda name: name if name == "c++" else None)
+    spec = train.plan("classify", "sim:model-2", "d4net", {"images_per_epoch": images // 2, "epochs": 2}, device="cpu")
+    with pytest.raises(InterruptedError, match=f"compiled: {compiled}"):
+        train.setup(spec)
+
+
 def test_early_stopping(small_set):
     run = new_run(small_set, epochs=50, lr=1e-6, ema=0.0, patience=2)
     train.train(run)
