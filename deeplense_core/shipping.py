@@ -53,7 +53,7 @@ def ship(run_id: str, name: str, summary: str, limits: Sequence[str] = ()) -> Pa
     for file in FILES:
         if (found.folder / file).exists():
             atomic_write(folder / file, (found.folder / file).read_bytes())
-    *before, command = commands_of(run)
+    *before, command = commands_of(run, name)
     about = {"summary": summary, "before": before, "command": command, "licence": "MIT", "limits": list(limits)}
     data, _ = _shared(run.spec.data)
     return write_card(name, {**found.card, "data": data, "about": about, "tests": []})
@@ -95,12 +95,22 @@ def add_test(name: str, data: str, split: str | None = None, progress: Progress 
     return test
 
 
-def commands_of(run: Run) -> list[str]:
-    """Everything that makes this run again: its data, the runs that it began from, and last the run itself."""
+def commands_of(run: Run, replaces: str = "") -> list[str]:
+    """Everything that makes this run again: its data, the runs that it began from, and last the run itself.
+
+    A shipped model that it began from stays by its name, except ``replaces``, which nobody can have any more: the
+    commands that made that one are told instead.
+    """
     data, before = _shared(run.spec.data)
     init = run.spec.train_settings.get("init", "")
+    earlier: list[str] = []
     if init in {row.id for row in list_runs()}:
-        *earlier, first = commands_of(open_run(init))
+        earlier = commands_of(open_run(init), replaces)
+    elif init and init == replaces:
+        about = find_card(init).card["about"]
+        earlier = [*about.get("before", []), about["command"]]
+    if earlier:
+        *earlier, first = earlier
         before = [*earlier, f"{first}  # its last line is the {BEGUN_FROM} of the next training", *before]
         init = BEGUN_FROM
     return [*before, command_of(run, data, init)]

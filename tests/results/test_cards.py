@@ -151,6 +151,10 @@ def test_the_commands_of_a_run_begin_with_those_of_the_run_it_went_on_from(train
     assert "--set init=RUN " in second
     shipped = Run.create(replace(trained.spec, train_settings={**trained.spec.train_settings, "init": "common-test"}))
     assert "--set init=common-test " in commands_of(shipped)[-1]
+    *before, command = commands_of(shipped, "common-test")
+    assert before == [f"{find_card('common-test').card['about']['command']}  # its last line is the RUN of the next "
+                      "training"]  # fmt: skip
+    assert "--set init=RUN " in command
 
 
 def test_only_what_ships_is_scored_for_a_card(workspace):
