@@ -84,7 +84,7 @@ def _facts(card: Mapping[str, Any]) -> str:
         "Output": _output(card),
         "Preprocessing": _settings(card.get("preprocess", {})),
         "Data and seed": f"{card['data']}, seed {card['seed']}",
-        "Epochs": str(card["epoch"]),
+        "Weights of epoch": str(card["epoch"]),
         "First weights": card["weights_origin"],
         "Licence": card.get("about", {}).get("licence", ""),
     }
