@@ -14,7 +14,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import nn
+from torch import Tensor, nn
 
 from deeplense_core import samples
 from deeplense_core.adapt import with_target
@@ -30,12 +30,14 @@ from deeplense_core.errors import UserError
 from deeplense_core.models import build_model, check_model, learns, model_entry
 from deeplense_core.models.weights import start_from
 from deeplense_core.precision import best_device, faster_precision
+from deeplense_core.preprocess import preprocess
 from deeplense_core.runs import Run
 from deeplense_core.shelf.cards import find_card
 from deeplense_core.sim.dataset import WORTH_COMPILING
 from deeplense_core.sim.partners import AUGMENT
 from deeplense_core.sources import Images, OnlineConfig, Source, describe, generator, open_source
 from deeplense_core.spec import Knob, RunSpec, config_from, knob, knobs, split_settings
+from deeplense_core.ssl.first_head import begin_as_probe
 from deeplense_core.tasks import TASKS, StepOut, Task
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 Report = Callable[[Mapping[str, Any]], None]
 COMPILE_PAYS_FROM = 40_000
 """Images of a run from which the minute that a network's compilation takes is won back."""
+LOOK_BATCHES, LOOK_BATCH = 16, 256
+"""Training images from which a last layer begins where an encoder is the start."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class TrainConfig:
     patience: int = knob(10, "Epochs without a better validation before it stops early; 0 never stops",
                          ge=0, le=1000, group="training")
     init: str = knob("", "Run, or shipped model, whose weights it starts from wherever name and shape fit; empty "
-                     "starts anew", group="training")
+                     "starts anew. From an encoder, a classifier's last layer begins as a linear probe",
+                     group="training")
     precision: str = knob("auto", "Arithmetic: auto measures which is faster here",
                           choices=("auto", "float32", "bf16"), group="speed")
     compile: str = knob("auto", "torch.compile: auto compiles the simulator, and networks that it makes faster, where "
@@ -241,6 +246,8 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
     torch.manual_seed(spec.seed)
     net = initial_net(spec, cfg.init, task)
     net = net.to(memory_format=torch.channels_last).to(fabric.device)  # pyright: ignore[reportCallIssue]
+    if TASKS[spec.task].about.get("calibrated") and cfg.init and find_card(cfg.init).card["task"] == "ssl":
+        begin_as_probe(net, _first_look(source, task), len(source.info.classes))
     shadow = copy.deepcopy(net).eval().requires_grad_(False)
     companion = task.companion(net)
     if companion is not None:
@@ -265,6 +272,14 @@ def initial_net(spec: RunSpec, init: str, task: Task) -> nn.Module:
     net = build_model(spec.model, settings | fetched, **task.model_args())
     start_from(net, load_tensors((find_card(init).folder / "model.safetensors").read_bytes()), init)
     return net
+
+
+def _first_look(source: Source, task: Task) -> Iterator[tuple[Tensor, Tensor]]:
+    """Some preprocessed training images and their labels, as they are at the end of the training."""
+    steps = source.steps(LOOK_BATCH)
+    for step in range(max(0, steps - LOOK_BATCHES), steps):
+        batch = source.batch(0, step, LOOK_BATCH, steps)
+        yield preprocess(batch.images, task.input), batch.labels
 
 
 def _groups(net: nn.Module, weight_decay: float) -> list[dict]:

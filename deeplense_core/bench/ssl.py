@@ -41,6 +41,8 @@ TRAINING = {**PLAIN, "lr": 0.002, "ema": 0.99, "batch_size": 64}
 FEW = 0.01
 LABELS = {**PLAIN, "lr": 0.001, "ema": 0.9, "batch_size": 16}
 """Of the networks that learn from few labels."""
+FINE_TUNING = {**LABELS, "lr": 0.0003}
+"""Of those among them that start from an encoder: gently, lest they forget."""
 MIXED = {"normalise": "sky", "stretch": "asinh"}
 VIEWS: Mapping[str, Mapping[str, Any]] = {
     "common-test": {"crop": 100, "noise": 0.0, "jitter": 0.0, "shift": 1.0},
@@ -132,7 +134,8 @@ class Study:
         found.append(self.with_labels("supervised, all labels", self.judged, as_many, TRAINING))
         few = self.few()
         found.append(self.with_labels("1 % of labels, from scratch", few, self.cfg.few_epochs, LABELS))
-        found.append(self.with_labels(f"1 % of labels, from {best.name}", few, self.cfg.few_epochs, LABELS, best.runs))
+        found.append(self.with_labels(f"1 % of labels, from {best.name}", few, self.cfg.few_epochs, FINE_TUNING,
+                                     best.runs))
         return found
 
     def encoders(self) -> list[Row]:

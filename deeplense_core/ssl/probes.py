@@ -61,16 +61,38 @@ def linear_probe(
     the labelled images, held back, and the probe is then fitted to all of them. Classes that no labelled image has
     get probability 0.
     """
+    mean, spread = _scale(features)
+    x, q = (features - mean) / spread, (queries - mean) / spread
+    return _regress(x, labels, q, classes, _strength(x, labels, classes, seed))
+
+
+def probe_weights(
+    features: Float[np.ndarray, "m d"], labels: Int[np.ndarray, " m"], classes: int, seed: int = 0
+) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"], Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+    """The probe of :func:`linear_probe` as a layer: weights and offsets of the logits of scaled features, and the
+    mean and spread by which they are scaled. All classes must be among the labels."""
+    mean, spread = _scale(features)
+    x = (features - mean) / spread
+    probe = _probe(x, labels, _strength(x, labels, classes, seed))
+    if classes == 2:  # scikit-learn has one logit for both
+        weights, offsets = np.concatenate([-probe.coef_, probe.coef_]), np.append(-probe.intercept_, probe.intercept_)
+        return weights / 2, offsets / 2, mean, spread
+    return probe.coef_, probe.intercept_, mean, spread
+
+
+def _scale(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, spread = features.mean(0), features.std(0)
     # What hardly varies among the labelled images must not be blown up among the others.
-    spread = np.maximum(spread, 1e-3 * max(float(spread.max()), 1e-12))
-    x, q = (features - mean) / spread, (queries - mean) / spread
+    return mean, np.maximum(spread, 1e-3 * max(float(spread.max()), 1e-12))
+
+
+def _strength(x: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> float:
+    """The inverse regularisation that does best on a quarter of the labelled images."""
     fit, check = split_by_class(labels, 1 - HELD_BACK, seed)
-    strength = STRENGTHS[1]
-    if len(check) and len(np.unique(labels[fit])) > 1:
-        losses = [_cost(_regress(x[fit], labels[fit], x[check], classes, s), labels[check]) for s in STRENGTHS]
-        strength = STRENGTHS[int(np.argmin(losses))]
-    return _regress(x, labels, q, classes, strength)
+    if not len(check) or len(np.unique(labels[fit])) == 1:
+        return STRENGTHS[1]
+    losses = [_cost(_regress(x[fit], labels[fit], x[check], classes, s), labels[check]) for s in STRENGTHS]
+    return STRENGTHS[int(np.argmin(losses))]
 
 
 def _cost(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -78,20 +100,19 @@ def _cost(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _regress(x: np.ndarray, labels: np.ndarray, queries: np.ndarray, classes: int, strength: float) -> np.ndarray:
+    out = np.zeros((len(queries), classes))
+    present = np.unique(labels)
+    out[:, present] = _probe(x, labels, strength).predict_proba(queries) if len(present) > 1 else 1.0
+    return out
+
+
+def _probe(x: np.ndarray, labels: np.ndarray, strength: float):
     from sklearn.exceptions import ConvergenceWarning  # seconds to import
     from sklearn.linear_model import LogisticRegression
 
-    out = np.zeros((len(queries), classes))
-    present = np.unique(labels)
-    if len(present) == 1:
-        out[:, present] = 1.0
-        return out
-    probe = LogisticRegression(C=strength, max_iter=300)
     with warnings.catch_warnings():  # a probe that has nearly converged serves as well
         warnings.simplefilter("ignore", ConvergenceWarning)
-        probe.fit(x, labels)
-    out[:, present] = probe.predict_proba(queries)
-    return out
+        return LogisticRegression(C=strength, max_iter=300).fit(x, labels)
 
 
 def split_by_class(

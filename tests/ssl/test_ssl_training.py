@@ -148,7 +148,9 @@ def test_a_classifier_starts_from_an_encoder_and_says_so(small_set):
     assert len(after) == len(start) + 2
     key = "stem.0.weight"
     torch.testing.assert_close(after[key], start[key], atol=1e-3, rtol=0)
-    assert encoder.id in json.loads(run.read_file("model.json"))["weights_origin"]
+    origin = json.loads(run.read_file("model.json"))["weights_origin"]
+    assert encoder.id in origin
+    assert "last layer: a linear probe of" in origin
 
 
 def test_weights_that_do_not_fit_are_refused(small_set):
