@@ -30,7 +30,7 @@ from deeplense_core.errors import UserError
 from deeplense_core.models import build_model, check_model, learns, model_entry
 from deeplense_core.models.weights import start_from
 from deeplense_core.precision import best_device, faster_precision
-from deeplense_core.preprocess import preprocess
+from deeplense_core.preprocess import PreprocessConfig, preprocess
 from deeplense_core.runs import Run
 from deeplense_core.shelf.cards import find_card
 from deeplense_core.sim.dataset import WORTH_COMPILING
@@ -247,7 +247,8 @@ def setup(spec: RunSpec, halve: bool = False) -> Setup:
     net = initial_net(spec, cfg.init, task)
     net = net.to(memory_format=torch.channels_last).to(fabric.device)  # pyright: ignore[reportCallIssue]
     if TASKS[spec.task].about.get("calibrated") and cfg.init and find_card(cfg.init).card["task"] == "ssl":
-        begin_as_probe(net, _first_look(source, task), len(source.info.classes))
+        begin_as_probe(net, _first_look(source, config_from(PreprocessConfig, spec.train_settings)),
+                       len(source.info.classes))
     shadow = copy.deepcopy(net).eval().requires_grad_(False)
     companion = task.companion(net)
     if companion is not None:
@@ -274,12 +275,12 @@ def initial_net(spec: RunSpec, init: str, task: Task) -> nn.Module:
     return net
 
 
-def _first_look(source: Source, task: Task) -> Iterator[tuple[Tensor, Tensor]]:
+def _first_look(source: Source, cfg: PreprocessConfig) -> Iterator[tuple[Tensor, Tensor]]:
     """Some preprocessed training images and their labels, as they are at the end of the training."""
     steps = source.steps(LOOK_BATCH)
     for step in range(max(0, steps - LOOK_BATCHES), steps):
         batch = source.batch(0, step, LOOK_BATCH, steps)
-        yield preprocess(batch.images, task.input), batch.labels
+        yield preprocess(batch.images, cfg), batch.labels
 
 
 def _groups(net: nn.Module, weight_decay: float) -> list[dict]:
