@@ -190,7 +190,8 @@ def resample_psf(psf: np.ndarray, step: float, average: bool = False) -> np.ndar
     """
     check_psf(psf)
     middle = _centroid(psf)
-    radius = int(min(*middle, *(np.array(psf.shape) - 1 - middle)) // step)
+    margin = min(*middle, *(np.array(psf.shape) - 1 - middle))
+    radius = int((margin + 1e-6) // step)  # a middle found by sums is off by their rounding
     points = max(2, math.ceil(2 * step)) if average else 1
     inside = (np.arange(points) + 0.5) / points - 0.5
     axis = (np.arange(-radius, radius + 1)[:, None] + inside).ravel() * step
